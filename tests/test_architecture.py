@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tb_xai"
 FRAMEWORKS = {"tensorflow", "keras", "jax", "torch"}
-# Modules that TensorBoard loads, or that read what was logged: they work where no framework is installed.
+# Modules that TensorBoard loads, or that read what was logged: they work without any framework.
 LIGHT = {"__init__", "summary", "reader", "drift", "findings", "loader", "plugin"}
 PLUGIN_SIDE = {"reader", "loader", "plugin", "cli"}
 # What each module may import of this package; a module that is not listed may import none of it.
@@ -43,7 +43,7 @@ def sources() -> dict[str, Path]:
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports anywhere, functions included; relative ones made absolute."""
+    """Dotted names that a file imports anywhere, in functions too; relative ones made absolute."""
     base = "tb_xai" if path.parent == PACKAGE else "tb_xai.callbacks"
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
