@@ -1,0 +1,125 @@
+import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { Failed, Loading } from "./async";
+import { EmptyPage, NothingHere, SkippedNotice } from "./empty";
+import { FeaturesView } from "./features/view";
+import { Help, helpOpen, useKeys } from "./keys";
+import { MapsView } from "./maps/view";
+import { RunPicker } from "./run_picker";
+import { index, indexError, refresh, runs, showTag, showView, tag, tags, view, VIEWS, type View } from "./state";
+import { StepBar } from "./step_bar";
+
+const PAGES: Record<View, { title: string; Page: () => JSX.Element }> = {
+  maps: { title: "Maps", Page: MapsView },
+  features: { title: "Features", Page: FeaturesView },
+};
+
+function Tabs(): JSX.Element {
+  const list = useRef<HTMLDivElement>(null);
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const at = VIEWS.indexOf(view.value);
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: VIEWS.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const next = VIEWS[(to + VIEWS.length) % VIEWS.length] ?? "maps";
+    showView(next);
+    list.current?.querySelector<HTMLElement>(`#tab-${next}`)?.focus();
+  };
+  return (
+    // eslint-disable-next-line jsx-a11y/interactive-supports-focus -- focus stands on the tabs, keys bubble
+    <div role="tablist" aria-label="Views" class="tabs" ref={list} onKeyDown={onKeyDown}>
+      {VIEWS.map((which) => (
+        <button
+          key={which}
+          type="button"
+          role="tab"
+          id={`tab-${which}`}
+          aria-selected={view.value === which}
+          aria-controls="page"
+          tabIndex={view.value === which ? 0 : -1}
+          onClick={() => showView(which)}
+        >
+          {PAGES[which].title}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function TagPicker(): JSX.Element | null {
+  if (!tag.value) return null;
+  return (
+    <label class="pick">
+      <span>Method</span>
+      <select value={tag.value.name} onChange={(event) => showTag(event.currentTarget.value)}>
+        {tags.value.map((one) => (
+          <option key={one.name} value={one.name}>
+            {one.name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Stale(): JSX.Element | null {
+  if (!indexError.value || !index.value) return null;
+  return (
+    <p class="notice" role="status">
+      <span>No live update: {indexError.value}</span>
+      <button type="button" onClick={() => void refresh()}>
+        Retry
+      </button>
+    </p>
+  );
+}
+
+function Content(): JSX.Element {
+  if (!index.value && indexError.value)
+    return <Failed what="What is logged" error={indexError.value} retry={() => void refresh()} />;
+  if (!index.value) return <Loading what="what is logged" />;
+  if (!runs.value.some((run) => run.tags.length)) return <EmptyPage />;
+  if (!tag.value) return <NothingHere which={view.value} />;
+  const { Page } = PAGES[view.value];
+  return <Page />;
+}
+
+export function App(): JSX.Element {
+  useKeys();
+  useEffect(() => {
+    document.title = `Explanations: ${PAGES[view.value].title}`;
+  }, [view.value]);
+  return (
+    <>
+      <header class="top">
+        <h1>Explanations</h1>
+        <Tabs />
+        <RunPicker />
+        <button
+          type="button"
+          class="quiet"
+          aria-label="Keys and help"
+          title="Keys and help (?)"
+          onClick={() => (helpOpen.value = true)}
+        >
+          ?
+        </button>
+      </header>
+      <Stale />
+      <SkippedNotice />
+      <main>
+        <div id="page" class="page" role="tabpanel" aria-labelledby={`tab-${view.value}`}>
+          {tag.value && (
+            <div class="bar">
+              <TagPicker />
+              <StepBar />
+            </div>
+          )}
+          <Content />
+        </div>
+      </main>
+      <Help />
+    </>
+  );
+}

@@ -1,0 +1,5 @@
+import type { JSX } from "preact";
+
+export function FeaturesView(): JSX.Element {
+  return <p class="state">Features</p>;
+}

@@ -1,0 +1,127 @@
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { RunInfo } from "./api";
+import { runColour } from "./host";
+import { run, runFilter, runs, showRun, showRuns, shownRuns, tag, tagsOf, view } from "./state";
+
+const SHOWN = 200;
+
+export function Swatch({ name }: { name: string }): JSX.Element {
+  const colour = runColour(
+    name,
+    runs.value.map((one) => one.name),
+  );
+  return <span class="swatch" style={{ background: colour }} aria-hidden="true" />;
+}
+
+/** Runs whose name matches a regular expression; an unfinished expression counts as plain text. */
+export function matching(all: readonly RunInfo[], filter: string): RunInfo[] {
+  let matches = (name: string): boolean => name.includes(filter);
+  try {
+    const expression = new RegExp(filter, "i");
+    matches = (name) => expression.test(name);
+  } catch {
+    /* plain text it is */
+  }
+  return all.filter((one) => matches(one.name));
+}
+
+function Row({ one, many }: { one: RunInfo; many: boolean }): JSX.Element {
+  const usable = many
+    ? tagsOf(view.value, one).some((other) => other.name === tag.value?.name)
+    : tagsOf(view.value, one).length > 0;
+  const names = shownRuns.value.map((other) => other.name);
+  const chosen = many ? names.includes(one.name) : run.value?.name === one.name;
+  const toggle = (): void => {
+    if (!many) showRun(one.name);
+    else showRuns(chosen ? names.filter((name) => name !== one.name) : [...names, one.name]);
+  };
+  return (
+    <label class={usable ? "" : "dim"} title={one.name}>
+      <input
+        type={many ? "checkbox" : "radio"}
+        name="run"
+        checked={chosen}
+        disabled={many && !usable}
+        onChange={toggle}
+      />
+      <Swatch name={one.name} />
+      <span class="name">{one.name}</span>
+      {!usable && <small>nothing for this view</small>}
+    </label>
+  );
+}
+
+/** Chooses the run (Maps) or the runs (Features) by a filter and a list. */
+export function RunPicker(): JSX.Element | null {
+  const [open, setOpen] = useState(false);
+  const box = useRef<HTMLDivElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (!open) return;
+    box.current?.querySelector("input")?.focus();
+    const leave = (event: Event): void => {
+      if (event.target instanceof Node && !box.current?.contains(event.target)) setOpen(false);
+    };
+    document.addEventListener("pointerdown", leave);
+    return () => document.removeEventListener("pointerdown", leave);
+  }, [open]);
+  if (!run.value) return null;
+  const many = view.value === "features";
+  const found = matching(runs.value, runFilter.value);
+  const shown = shownRuns.value;
+  const single = many && shown.length === 1 ? shown[0] : many ? null : run.value;
+  const close = (event: KeyboardEvent): void => {
+    if (event.key !== "Escape") return;
+    setOpen(false);
+    button.current?.focus();
+  };
+  return (
+    // eslint-disable-next-line jsx-a11y/no-static-element-interactions -- Escape bubbles here from what it holds
+    <div class="runs" ref={box} onKeyDown={close}>
+      <button type="button" ref={button} aria-expanded={open} aria-haspopup="dialog" onClick={() => setOpen(!open)}>
+        <span class="dim">{many && shown.length !== 1 ? "Runs" : "Run"}</span>
+        {single ? (
+          <Swatch name={single.name} />
+        ) : (
+          shown.slice(0, 5).map((one) => <Swatch key={one.name} name={one.name} />)
+        )}
+        <span class="name">{single ? single.name : `${shown.length} of ${runs.value.length}`}</span>
+        <span aria-hidden="true">▾</span>
+      </button>
+      {open && (
+        <div class="panel" role="dialog" aria-label="Runs">
+          <input
+            type="search"
+            aria-label="Filter runs by a regular expression"
+            placeholder="Filter runs (regex)"
+            value={runFilter.value}
+            onInput={(event) => (runFilter.value = event.currentTarget.value)}
+          />
+          {many && (
+            <p>
+              <button type="button" onClick={() => showRuns(found.map((one) => one.name))}>
+                Show these
+              </button>
+              <button type="button" onClick={() => showRuns([])}>
+                None
+              </button>
+            </p>
+          )}
+          <div class="list">
+            {found.slice(0, SHOWN).map((one) => (
+              <Row key={one.name} one={one} many={many} />
+            ))}
+          </div>
+          <p class="dim" role="status">
+            {found.length === 0
+              ? "No run matches"
+              : found.length > SHOWN
+                ? `${found.length - SHOWN} more: narrow the filter`
+                : `${found.length} of ${runs.value.length} runs`}
+          </p>
+        </div>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,251 @@
+/** The page's state: a few addressable fields and what is logged; everything else is computed from them. */
+import { batch, computed, effect, signal, type Signal } from "@preact/signals";
+import { fetchIndex, type Index, type RunInfo, type TagInfo } from "./api";
+import { isVisible, onHashChange, readHash, writeHash } from "./host";
+import { readLink, writeLink } from "./url";
+
+export const VIEWS = ["maps", "features"] as const;
+export type View = (typeof VIEWS)[number];
+
+/* ---------- fields: what a link holds, what is remembered ---------- */
+
+interface Field {
+  signal: Signal<string>;
+  initial: string;
+  allows: (text: string) => boolean;
+  remembered: boolean;
+}
+
+const STORE = "tb_xai";
+const fields = new Map<string, Field>();
+
+/** A part of the state that stands in the address; `""` means "automatic" where `initial` is `""`. */
+export function field<T extends string>(
+  key: string,
+  initial: T,
+  allowed: readonly T[] | ((text: string) => boolean) = () => true,
+  remembered = false,
+): Signal<T> {
+  const made = signal<T>(initial);
+  const allows =
+    typeof allowed === "function" ? allowed : (text: string) => (allowed as readonly string[]).includes(text);
+  fields.set(key, { signal: made as unknown as Signal<string>, initial, allows, remembered });
+  return made;
+}
+
+/** A field that is also remembered in this browser: how things are drawn, never which things. */
+export const setting = <T extends string>(
+  key: string,
+  initial: T,
+  allowed: readonly T[] | ((text: string) => boolean) = () => true,
+): Signal<T> => field(key, initial, allowed, true);
+
+/** A list of run names as a link holds it, or null when it is not one. */
+function namesIn(text: string): string[] | null {
+  try {
+    const names = JSON.parse(text) as unknown;
+    return Array.isArray(names) && names.every((name) => typeof name === "string") ? names : null;
+  } catch {
+    return null;
+  }
+}
+
+const wantedView = field<View | "">("view", "", ["", ...VIEWS]);
+const wantedRun = field<string>("run", "");
+const wantedRuns = field<string>("runs", "", (text) => text === "" || namesIn(text) !== null);
+const wantedStep = field<string>("step", "", (text) => text === "" || Number.isFinite(Number(text)));
+const wantedTag: Record<View, Signal<string>> = {
+  maps: field<string>("maps.tag", ""),
+  features: field<string>("features.tag", ""),
+};
+export const runFilter = field<string>("filter", "");
+
+/** What differs from a fresh page; a link always names the view, so that it is known as one. */
+export function currentLink(): Map<string, string> {
+  const link = new Map<string, string>([["view", view.value]]);
+  for (const [key, { signal: value, initial }] of fields)
+    if (value.value !== initial && key !== "view") link.set(key, value.value);
+  return link;
+}
+
+/** Sets every field from a link; what the link does not name becomes its default, so that a link shows one screen. */
+export function applyLink(link: ReadonlyMap<string, string>): void {
+  batch(() => {
+    for (const [key, { signal: value, initial, allows }] of fields) {
+      const text = link.get(key);
+      value.value = text !== undefined && allows(text) ? text : initial;
+    }
+  });
+}
+
+function recall(): Map<string, string> {
+  try {
+    return new Map(Object.entries(JSON.parse(localStorage.getItem(STORE) ?? "{}") as Record<string, string>));
+  } catch {
+    return new Map();
+  }
+}
+
+function remember(): void {
+  const kept: Record<string, string> = {};
+  for (const [key, { signal: value, initial, remembered }] of fields)
+    if (remembered && value.value !== initial) kept[key] = value.value;
+  try {
+    localStorage.setItem(STORE, JSON.stringify(kept));
+  } catch {
+    /* a browser without storage forgets */
+  }
+}
+
+/** Reads the address (or, without one, what is remembered) and keeps both up to date from then on. */
+export function followAddress(): void {
+  const link = readLink(readHash());
+  applyLink(link.size ? link : recall());
+  const publish = (): void => {
+    const now = currentLink();
+    if (isVisible()) writeHash(writeLink(readHash(), now));
+  };
+  effect(() => {
+    currentLink();
+    queueMicrotask(publish);
+    remember();
+  });
+  window.addEventListener("resize", publish);
+  onHashChange(() => {
+    const changed = readLink(readHash());
+    if (changed.size && isVisible()) applyLink(changed);
+  });
+}
+
+/* ---------- what is logged ---------- */
+
+export const index = signal<Index | null>(null);
+export const indexError = signal<string | null>(null);
+
+let asking: Promise<void> | null = null;
+
+/** Asks what is logged; keeps the last answer when there is no new one. */
+export function refresh(): Promise<void> {
+  asking ??= (async () => {
+    try {
+      const answer = await fetchIndex(index.peek()?.revision ?? null);
+      batch(() => {
+        if (answer) index.value = answer;
+        indexError.value = null;
+      });
+    } catch (error) {
+      indexError.value = error instanceof Error ? error.message : String(error);
+    } finally {
+      asking = null;
+    }
+  })();
+  return asking;
+}
+
+/** Polls while the tab is looked at; data is on disk some seconds before TensorBoard has read it. */
+export function poll(milliseconds = 5000): void {
+  const look = (): void => {
+    if (isVisible()) void refresh();
+  };
+  setInterval(look, milliseconds);
+  document.addEventListener("visibilitychange", look);
+}
+
+/* ---------- what is selected ---------- */
+
+/** Whether a view can draw a tag. */
+export function accepts(which: View, tag: TagInfo): boolean {
+  if (which === "maps") return tag.kind === "attribution";
+  return tag.kind === "importance" || (tag.kind === "attribution" && (tag.inputs ?? []).some((i) => i.kind === "flat"));
+}
+
+export const tagsOf = (which: View, of: RunInfo | null): TagInfo[] =>
+  (of?.tags ?? []).filter((tag) => accepts(which, tag));
+
+export const runs = computed<RunInfo[]>(() => index.value?.runs ?? []);
+
+export const view = computed<View>(() => {
+  if (wantedView.value) return wantedView.value;
+  return VIEWS.find((which) => runs.value.some((one) => tagsOf(which, one).length)) ?? "maps";
+});
+
+/** The run in focus: the one Maps shows. */
+export const run = computed<RunInfo | null>(() => {
+  const all = runs.value;
+  const fitting = all.find((one) => tagsOf(view.value, one).length);
+  return all.find((one) => one.name === wantedRun.value) ?? fitting ?? all[0] ?? null;
+});
+
+export const tags = computed<TagInfo[]>(() => tagsOf(view.value, run.value));
+
+/** The tag in the current view and run. */
+export const tag = computed<TagInfo | null>(() => {
+  const name = wantedTag[view.value].value;
+  return tags.value.find((one) => one.name === name) ?? tags.value[0] ?? null;
+});
+
+/** Runs that views with overlays draw: the chosen ones, at first every run that has the tag (at most 12). */
+export const shownRuns = computed<RunInfo[]>(() => {
+  const name = tag.value?.name;
+  const having = runs.value.filter((one) => tagsOf(view.value, one).some((other) => other.name === name));
+  const names = namesIn(wantedRuns.value);
+  if (!names) return having.slice(0, 12);
+  const chosen = new Set(names);
+  return having.filter((one) => chosen.has(one.name));
+});
+
+/** The exact logged steps that the cursor moves over, with their epochs. */
+export const logged = computed<{ steps: number[]; epochs: number[] }>(() => {
+  const name = tag.value?.name;
+  const sources = view.value === "maps" ? (run.value ? [run.value] : []) : shownRuns.value;
+  const epochs = new Map<number, number>();
+  for (const source of sources) {
+    const found = source.tags.find((one) => one.name === name);
+    found?.steps.forEach((step, at) => epochs.set(step, found.epochs[at] ?? Number.NaN));
+  }
+  const steps = [...epochs.keys()].sort((a, b) => a - b);
+  return { steps, epochs: steps.map((step) => epochs.get(step) ?? Number.NaN) };
+});
+
+/** The cursor: an exact logged step. Without a wish it is the last one and follows the training. */
+export const step = computed<number | null>(() => {
+  const { steps } = logged.value;
+  if (wantedStep.value === "") return steps.at(-1) ?? null;
+  const wanted = Number(wantedStep.value);
+  return steps.findLast((one) => one <= wanted) ?? steps[0] ?? null;
+});
+
+export const followsLast = computed(() => wantedStep.value === "");
+
+/* ---------- what a person does ---------- */
+
+export const playing = signal(false);
+
+export function showView(which: View): void {
+  wantedView.value = which;
+}
+
+export function showRun(name: string): void {
+  wantedRun.value = name;
+}
+
+export function showRuns(names: readonly string[] | null): void {
+  wantedRuns.value = names ? JSON.stringify(names) : "";
+}
+
+export function showTag(name: string): void {
+  wantedTag[view.value].value = name;
+}
+
+export function moveTo(to: number): void {
+  wantedStep.value = to === logged.value.steps.at(-1) ? "" : String(to);
+}
+
+/** Moves the cursor by logged steps; `Infinity` is the last. */
+export function moveBy(count: number): void {
+  const { steps } = logged.value;
+  if (step.value === null) return;
+  const at = Math.min(steps.length - 1, Math.max(0, steps.indexOf(step.value) + count));
+  const to = steps[at];
+  if (to !== undefined) moveTo(to);
+}

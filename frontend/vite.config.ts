@@ -1,0 +1,30 @@
+import { defineConfig } from "vitest/config";
+
+// The page is one module, loaded by TensorBoard as /static/index.js; file names are fixed because the
+// plugin serves a fixed table. Vite's library mode would leave a third more bytes.
+export default defineConfig({
+  base: "./",
+  publicDir: false,
+  build: {
+    outDir: "../tb_xai/static",
+    emptyOutDir: true,
+    target: "es2022",
+    modulePreload: false,
+    cssCodeSplit: false,
+    assetsInlineLimit: 0,
+    rolldownOptions: {
+      input: "src/index.ts",
+      preserveEntrySignatures: "strict",
+      output: {
+        entryFileNames: "index.js",
+        assetFileNames: "index.[ext]",
+        codeSplitting: false,
+      },
+    },
+  },
+  test: {
+    environment: "happy-dom",
+    include: ["tests/**/*.test.{ts,tsx}"],
+    restoreMocks: true,
+  },
+});
