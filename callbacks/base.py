@@ -1,0 +1,725 @@
+"""What every callback shares: schedule, fixed probe set, step 0, budget, life of the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import os
+import random
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tb_xai import summary
+
+# Records that could not be written wait for the next attempt; of more than these the oldest go.
+KEPT_FOR_RETRY = 4
+
+# Which callback logs which (directory, tag), to find two of them in one fit.
+_claims: weakref.WeakValueDictionary[tuple[str, str], ExplanationCallback] = (
+    weakref.WeakValueDictionary()
+)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One explanation, ready to be logged: what a callback adds to the shared part of a record."""
+
+    kind: str
+    meta: Mapping[str, Any]
+    figures: Mapping[str, np.ndarray]
+    scalars: Mapping[str, float]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    names: Sequence[str] | None = None  # of the features or groups that the figures speak of
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The fixed probe set: NumPy arrays with examples first, in the structure the model takes."""
+
+    x: Any
+    y: Any = None
+    sample_weight: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(leaves(self.x).values())))
+
+
+def leaves(structure: Any, name: str = "x") -> dict[str, Any]:
+    """Arrays of a nested structure by name: keys and positions joined by "/", "x" when alone."""
+    found: dict[str, Any] = {}
+    if isinstance(structure, Mapping):
+        items = [(str(key), value) for key, value in structure.items()]
+    elif isinstance(structure, (list, tuple)):
+        items = [(str(index), value) for index, value in enumerate(structure)]
+    else:
+        return {name: structure}
+    for key, value in items:
+        found |= leaves(value, key if name == "x" else f"{name}/{key}")
+    return found
+
+
+def map_leaves(function: Callable[..., Any], first: Any, *rest: Any) -> Any:
+    """The structure of `first` with `function` applied to the arrays that stand at one place."""
+    if isinstance(first, Mapping):
+        return {key: map_leaves(function, first[key], *(r[key] for r in rest)) for key in first}
+    if isinstance(first, (list, tuple)):
+        return type(first)(
+            [map_leaves(function, *parts) for parts in zip(first, *rest, strict=True)]
+        )
+    return function(first, *rest)
+
+
+def shapes(structure: Any) -> str:
+    """Shape of an array, or of each array of a structure, in words for a message."""
+    found = {name: tuple(np.shape(leaf)) for name, leaf in leaves(structure).items()}
+    return str(found["x"]) if list(found) == ["x"] else str(found)
+
+
+def whole(name: str, value: Any, minimum: int) -> int:
+    """`value` as an int of at least `minimum`, or a sentence."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
+        raise ValueError(
+            f"{name} must be a whole number of at least {minimum}. Received: {value!r}"
+        )
+    return int(value)
+
+
+def words(name: str, values: Any) -> list[str] | None:
+    """`values` as a list of names, or None."""
+    if values is None:
+        return None
+    if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
+        raise TypeError(f"{name} must be a list of names. Received: {values!r}")
+    return [str(value) for value in values]
+
+
+class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Explains a fixed probe set on a schedule while a model trains, and logs what it finds.
+
+    A callback of this package says how to explain (`_bind`); this class does the rest. It never
+    touches training: the model is called with `training=False`, no global random generator moves,
+    and nothing is written into the model.
+
+    Args:
+        log_dir: Directory of the run, local or an fsspec URL; records go to `<log_dir>/xai`.
+        x: Examples: an array, a nested structure of arrays, a batched `tf.data.Dataset` or a
+            `PyDataset`. A dataset is drawn once, when training begins, on a copy of its own.
+        y: Labels, where the target needs them; None when `x` is a dataset, which brings its own.
+        sample_weight: Weight of each example, shape (n,), or None.
+        tag: Name of the series in the log.
+        every: Explain when the number of finished epochs is a multiple of this, or when this
+            callable says so of it. Step 0 and the last epoch are always there.
+        every_n_batches: Explain after every so many training batches instead, which makes the
+            step axis count batches. Keras then no longer overlaps callbacks with training.
+        budget: Largest share of training time that explanations after step 0 may take, in (0, 1].
+            A step that would pass it is left out, and the log says so; the last step is not.
+        seed: Seed of the callback's own random draws.
+        n_examples: How many examples at most; None is all of an array and `from_dataset` of a
+            dataset.
+        example_names: Name of each example, or None.
+        class_names: Name of each class, or None.
+        feature_names: Name of each feature of a flat input, or None.
+        batch_size: Rows that pass the model at once, perturbed ones counted; None chooses.
+        scalars: Whether standard scalar summaries `xai/<tag>/<name>` are written as well.
+        strict: Raise when an explanation or its writing fails after training has begun; otherwise
+            training goes on, a warning is given once, and writing is tried again.
+        from_dataset: Examples drawn from a dataset when `n_examples` is None.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str],
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        tag: str,
+        every: int | Callable[[int], bool] = 1,
+        every_n_batches: int | None = None,
+        budget: float | None = None,
+        seed: int = 0,
+        n_examples: int | None = None,
+        example_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        feature_names: Any = None,
+        batch_size: int | None = None,
+        scalars: bool = True,
+        strict: bool = False,
+        from_dataset: int = 16,
+    ) -> None:
+        super().__init__()
+        if not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir):
+            raise TypeError(f"log_dir must be the path of a directory. Received: {log_dir!r}")
+        path = os.fspath(log_dir)
+        self.log_dir = path if "://" in path else str(Path(path).expanduser().absolute())
+        if not isinstance(tag, str) or not tag.strip():
+            raise ValueError(f"tag must be a name that is not empty. Received: {tag!r}")
+        self.tag = tag
+        self.every = every if callable(every) else whole("every", every, 1)
+        self.every_n_batches = (
+            None if every_n_batches is None else whole("every_n_batches", every_n_batches, 1)
+        )
+        if self.every_n_batches and (callable(every) or every != 1):
+            raise ValueError(
+                "every and every_n_batches must not be given together: one counts epochs, the "
+                f"other batches. Received: every={every!r}, every_n_batches={every_n_batches!r}"
+            )
+        if budget is not None and (
+            isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget <= 1
+        ):
+            raise ValueError(
+                "budget must be a share of training time above 0 and at most 1, or None. "
+                f"Received: {budget!r}"
+            )
+        self.budget = budget
+        self.seed = whole("seed", seed, 0)
+        self.n_examples = None if n_examples is None else whole("n_examples", n_examples, 1)
+        self.batch_size = None if batch_size is None else whole("batch_size", batch_size, 1)
+        self.example_names = words("example_names", example_names)
+        self.class_names = words("class_names", class_names)
+        self.feature_names = (
+            {str(k): words("feature_names", v) or [] for k, v in feature_names.items()}
+            if isinstance(feature_names, Mapping)
+            else words("feature_names", feature_names)
+        )
+        self.scalars = bool(scalars)
+        self.strict = bool(strict)
+        self._from_dataset = from_dataset
+        self._source = (x, y, sample_weight)
+        if _is_dataset(x):
+            if y is not None or sample_weight is not None:
+                raise ValueError(
+                    "y and sample_weight must be left out when x is a dataset, which brings its "
+                    f"own. Received: y={_brief(y)}, sample_weight={_brief(sample_weight)}"
+                )
+            self._examples: Examples | None = None
+        else:
+            self._examples = _from_arrays(x, y, sample_weight, self.n_examples)
+            self._check_names(self._examples)
+        if self.every_n_batches:
+            # Only a bound hook: a method of the class would cost every fit its async dispatch.
+            self.on_train_batch_end = self._after_batch
+        self._close: Callable[[], Any] = _nothing
+        self._running = False
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget everything that belongs to one fit."""
+        self._step: int | None = None  # finished epochs, or batches, since the untrained model
+        self._epoch = 0.0
+        self._epoch_starts_at = 0
+        self._tried: int | None = None  # the last step that was explained
+        self._scalars: dict[str, float] = {}
+        self._epoch_seconds = 0.0
+        self._spent = 0.0  # seconds of explaining and writing since step 0
+        self._cost = 0.0  # the same of the last step
+        self._began = 0.0
+        self._dry_run_seconds: float | None = None
+        self._unwritten: list[summary.Record] = []
+        self._lost: list[int] = []
+        self._failed: list[int] = []
+        self._skipped: list[int] = []
+        self._warned: set[str] = set()
+
+    # What a callback adds.
+
+    def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
+        """Compile the explanation of `examples` for `model`, once per fit."""
+        raise NotImplementedError
+
+    # Keras' hooks.
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Draw the probe set, explain it once in a dry run, and open the log."""
+        self._close()  # of a fit that was interrupted
+        self._reset()
+        self._claim()
+        if self._examples is None:
+            examples = _draw(self._source[0], self.n_examples or self._from_dataset)
+            self._check_names(examples)
+            self._examples = examples
+        examples = self._examples
+        self.input_names = _input_names(self.model, examples.x)
+        self._check_features(examples)
+        began = time.perf_counter()
+        try:
+            if not self.model.built:  # a model without a declared input is built by its first call
+                self.model(map_leaves(lambda leaf: leaf[:1], examples.x), training=False)
+            self._explain = self._bind(self.model, examples)
+            dry_run = self._explain()
+        except (ValueError, TypeError, NotImplementedError, ImportError):
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{type(self).__name__} must be able to explain the model before training starts, "
+                f"with x of shape {shapes(examples.x)}. "
+                f"Received: {type(error).__name__}: {error}"
+            ) from error
+        self._dry_run_seconds = time.perf_counter() - began
+        self._scalars = {name: float(value) for name, value in dry_run.scalars.items()}
+        self._open(examples, dry_run.names)
+        self._running = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Log the model as it is before the first batch: step 0, or the epoch it goes on from."""
+        if not self._running:
+            return
+        self._epoch = float(epoch)
+        if self._step is None:
+            per_epoch = (self.params or {}).get("steps") or 0
+            self._step = epoch * per_epoch if self.every_n_batches else epoch
+            self._log()
+            self._spent, self._began = 0.0, time.perf_counter()
+        self._epoch_starts_at = self._step
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Explain when this epoch is due, and put the figures into Keras' logs."""
+        if not self._running or self._step is None:
+            return
+        done = epoch + 1
+        last = done == (self.params or {}).get("epochs")
+        self._epoch = float(done)
+        if not self.every_n_batches:
+            self._step = done
+            due = self.every(done) if callable(self.every) else done % self.every == 0
+            if due or last:
+                self._log(last=last)
+        elif last and self._tried != self._step:
+            self._log(last=True)
+        if logs is not None:
+            figures = {**self._scalars, "seconds": self._epoch_seconds}
+            logs.update({f"xai_{self.tag}_{name}": value for name, value in figures.items()})
+        self._epoch_seconds = 0.0
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Explain the final model if that is missing, say what was lost, and let go of the log."""
+        if not self._running:
+            return
+        try:
+            if self._step is not None and self._tried != self._step:
+                self._log(last=True)
+            self._write_all()
+            self._say_what_is_missing()
+        finally:
+            self._running = False
+            self._close()
+
+    def _after_batch(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Explain when a multiple of `every_n_batches` was passed; stands in for Keras' hook."""
+        if not self._running or self._step is None or not self.every_n_batches:
+            return
+        before, self._step = self._step, self._epoch_starts_at + batch + 1
+        per_epoch = (self.params or {}).get("steps")
+        if per_epoch:
+            self._epoch = math.floor(self._epoch) + min((batch + 1) / per_epoch, 1 - 1e-9)
+        if self._step // self.every_n_batches > before // self.every_n_batches:
+            self._log()
+
+    # One step.
+
+    def _log(self, last: bool = False) -> None:
+        """Explain the model as it is now and write the record of this step."""
+        step = self._step
+        if step is None:
+            return
+        began = time.perf_counter()
+        training = began - self._began - self._spent
+        if (
+            self.budget is not None
+            and self._tried is not None
+            and not last
+            and self._spent + self._cost > self.budget * training
+        ):
+            self._skipped.append(step)
+            return
+        self._tried = step
+        try:
+            explained = self._explain()
+        except Exception as error:
+            if self.strict:
+                raise
+            self._failed.append(step)
+            self._scalars = dict.fromkeys(self._scalars, math.nan)
+            self._warn(
+                f"{type(self).__name__} could not explain step {step}; training goes on. "
+                f"Received: {type(error).__name__}: {error}"
+            )
+            return
+        seconds = time.perf_counter() - began
+        self._scalars = {name: float(value) for name, value in explained.scalars.items()}
+        meta = {
+            **explained.meta,
+            "probe": self._probe,
+            "epoch": self._epoch,
+            "seconds": seconds,
+            "for_keras_logs": self._scalars,
+        }
+        if self._dry_run_seconds is not None:
+            meta["dry_run_seconds"], self._dry_run_seconds = self._dry_run_seconds, None
+        if self.budget is not None:
+            meta |= {"budget": self.budget, "skipped": list(self._skipped)}
+        self._unwritten.append(
+            summary.Record(
+                tag=self.tag,
+                step=step,
+                wall_time=time.time(),
+                kind=explained.kind,
+                meta=meta,
+                figures=explained.figures,
+                arrays=explained.arrays,
+            )
+        )
+        self._write_all()
+        self._cost = time.perf_counter() - began
+        self._spent += self._cost
+        self._epoch_seconds += self._cost
+
+    # The log.
+
+    def _claim(self) -> None:
+        """Refuse a second callback with this tag and directory in the same fit."""
+        other = _claims.get((self.log_dir, self.tag))
+        # Keras hands the same dict of parameters to every callback of one fit.
+        if other not in (None, self) and other._running and other.params is self.params:
+            raise ValueError(
+                "Callbacks that share a log_dir must have different tags: give one of them "
+                f"tag=... . Received: tag={self.tag!r} twice, log_dir={self.log_dir!r}"
+            )
+        _claims[self.log_dir, self.tag] = self
+
+    def _open(self, examples: Examples, names: Sequence[str] | None) -> None:
+        """Open the shared writer of the directory and write the probe set."""
+        stored = map_leaves(
+            lambda leaf: leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf, examples.x
+        )
+        probe = summary.Probe(
+            inputs=dict(zip(self.input_names, leaves(stored).values(), strict=True)),
+            labels=None if isinstance(examples.y, (Mapping, list, tuple)) else examples.y,
+            meta={
+                "example_names": self.example_names or [str(i) for i in range(len(examples))],
+                "class_names": self.class_names,
+                "feature_names": self._features(),
+                "names": None if names is None else list(names),
+            },
+        )
+        writer = None
+        try:
+            writer = summary.writer(self.log_dir)
+            self._probe = writer.write_probe(probe)
+        except Exception as error:
+            if writer is not None:
+                writer.close()
+            raise ValueError(
+                "log_dir must be a directory that can be written. "
+                f"Received: {self.log_dir!r} ({type(error).__name__}: {error})"
+            ) from error
+        self._writer = writer
+        # Also when the callback is dropped after a fit that was interrupted, and at exit.
+        self._close = weakref.finalize(self, writer.close)
+
+    def _write_all(self) -> None:
+        """Write what waits to be written; what fails is kept for the next step."""
+        while self._unwritten:
+            record = self._unwritten[0]
+            try:
+                self._writer.write(record)
+                if self.scalars:
+                    figures = {**record.meta["for_keras_logs"], "seconds": record.meta["seconds"]}
+                    for name, value in figures.items():
+                        tag = f"xai/{self.tag}/{name}"
+                        self._writer.scalar(tag, value, record.step, record.wall_time)
+                self._writer.flush()
+            except Exception as error:
+                if self.strict:
+                    raise
+                self._warn(
+                    f"{type(self).__name__} could not write step {record.step}; training goes on "
+                    "and writing is tried again at the next step. "
+                    f"Received: {type(error).__name__}: {error}"
+                )
+                while len(self._unwritten) > KEPT_FOR_RETRY:
+                    self._lost.append(self._unwritten.pop(0).step)
+                return
+            self._unwritten.pop(0)
+
+    def _say_what_is_missing(self) -> None:
+        lost = [*self._lost, *(record.step for record in self._unwritten)]
+        for steps, reason in ((lost, "written"), (self._failed, "explained")):
+            if steps:
+                self._warn(
+                    f"{type(self).__name__}: the log {self.log_dir!r} lacks steps of {self.tag!r} "
+                    f"that could not be {reason}. Received: {len(steps)} steps, {_brief(steps)}"
+                )
+
+    def _warn(self, sentence: str) -> None:
+        """Give a warning once per fit for each kind of trouble."""
+        kind = " ".join(sentence.split()[:4])
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(sentence, RuntimeWarning, stacklevel=3)
+
+    # Names.
+
+    def _check_names(self, examples: Examples) -> None:
+        if self.example_names is not None and len(self.example_names) != len(examples):
+            raise ValueError(
+                f"example_names must have one name for each of the {len(examples)} examples. "
+                f"Received: {len(self.example_names)} names"
+            )
+
+    def _check_features(self, examples: Examples) -> None:
+        inputs = dict(zip(self.input_names, leaves(examples.x).values(), strict=True))
+        for name, features in (self._features() or {}).items():
+            leaf = inputs.get(name)
+            if leaf is None or len(features) != leaf.shape[-1]:
+                raise ValueError(
+                    "feature_names must have one name for each feature of an input. Received: "
+                    f"{len(features)} names for {name!r}, x of shape {shapes(examples.x)}"
+                )
+
+    def _features(self) -> dict[str, list[str]] | None:
+        """Feature names by input."""
+        if self.feature_names is None or isinstance(self.feature_names, dict):
+            return self.feature_names
+        return {self.input_names[0]: self.feature_names}
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _brief(value: Any) -> str:
+    """A value in at most a line."""
+    text = f"array of shape {value.shape}" if hasattr(value, "shape") else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _is_dataset(x: Any) -> bool:
+    return isinstance(x, keras.utils.PyDataset) or (
+        hasattr(x, "element_spec") and hasattr(x, "__iter__")
+    )
+
+
+def _is_structure(x: Any) -> bool:
+    """Whether x is several arrays; a plain list of numbers is one array."""
+    return isinstance(x, Mapping) or (
+        isinstance(x, (list, tuple))
+        and any(len(getattr(part, "shape", ())) > 0 or _is_structure(part) for part in x)
+    )
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    """An array with examples first."""
+    if value is None or callable(value) or hasattr(value, "__next__"):
+        raise TypeError(
+            f"{name} must be an array, a nested structure of arrays, a tf.data.Dataset or a "
+            f"PyDataset. Received: {_brief(value)}"
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of one shape. Received: {error}") from error
+    if array.dtype == object or array.ndim == 0:
+        raise ValueError(
+            f"{name} must be an array of numbers with examples first. "
+            f"Received: {_brief(value)} with dtype {array.dtype}"
+        )
+    return array
+
+
+def _arrays(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _arrays(f"{name}[{key!r}]", part) for key, part in value.items()}
+    if _is_structure(value):
+        return [_arrays(f"{name}[{index}]", part) for index, part in enumerate(value)]
+    return _array(name, value)
+
+
+def _from_arrays(x: Any, y: Any, sample_weight: Any, n: int | None) -> Examples:
+    """A checked probe set, of the first n examples when n is given."""
+    x = _arrays("x", x)
+    if not leaves(x):
+        raise ValueError(f"x must have at least one array. Received: {x!r}")
+    y = None if y is None else _arrays("y", y)
+    if sample_weight is not None:
+        sample_weight = _array("sample_weight", sample_weight)
+    counts = {name: len(leaf) for name, leaf in leaves(x).items()}
+    counts |= {f"y {name}": len(leaf) for name, leaf in leaves(y).items()} if y is not None else {}
+    counts |= {"sample_weight": len(sample_weight)} if sample_weight is not None else {}
+    if len(set(counts.values())) > 1:
+        raise ValueError(
+            "x, y and sample_weight must have the same number of examples. Received: "
+            + ", ".join(f"{name.replace('y x', 'y')} {count}" for name, count in counts.items())
+        )
+    if 0 in counts.values():
+        raise ValueError(
+            "x must have at least one example; the probe set is empty. "
+            f"Received: x of shape {shapes(x)}"
+        )
+    if n is not None:
+        x, y, sample_weight = (
+            None if part is None else map_leaves(lambda leaf: leaf[:n], part)
+            for part in (x, y, sample_weight)
+        )
+    for name, leaf in {**leaves(x), **(leaves(y, "y") if y is not None else {})}.items():
+        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+            bad = np.flatnonzero(~np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1))
+            raise ValueError(
+                f"{name} must be finite. Received: NaN or infinity in {len(bad)} of {len(leaf)} "
+                f"examples, the first of them {bad[0]}"
+            )
+    return Examples(x, y, sample_weight)
+
+
+def _draw(source: Any, n: int) -> Examples:
+    """The first n examples of a dataset, which is left as it was."""
+    parts: list[tuple[Any, ...]] = []
+    count = 0
+    with _generators_left_alone():
+        batches = _batches_of_copy(source)
+        try:
+            for batch in batches:
+                part = batch if isinstance(batch, tuple) else (batch,)
+                parts.append(tuple(None if p is None else _arrays("x", p) for p in part))
+                count += len(next(iter(leaves(parts[-1][0]).values())))
+                if count >= n:
+                    break
+        finally:
+            batches.close()
+            del batches
+    if not parts:
+        raise ValueError(
+            "x must have at least one example; the probe set is empty. "
+            f"Received: {type(source).__name__} without a batch"
+        )
+    try:
+        whole_parts = [
+            None if together[0] is None else map_leaves(lambda *a: np.concatenate(a), *together)
+            for together in zip(*parts, strict=True)
+        ]
+    except ValueError as error:
+        raise ValueError(
+            "The batches of a dataset must have one shape behind the examples. "
+            f"Received: {_brief([shapes(part[0]) for part in parts])}"
+        ) from error
+    x, y, sample_weight = (*whole_parts, None, None)[:3]
+    return _from_arrays(x, y, sample_weight, n)
+
+
+def _batches_of_copy(source: Any) -> Generator[Any, None, None]:
+    """Batches of a dataset, drawn in a way that its own next epoch does not notice."""
+    if isinstance(source, keras.utils.PyDataset):
+        large = {id(v): v for v in vars(source).values() if isinstance(v, np.ndarray)}
+        try:
+            source = copy.deepcopy(source, large)  # its own state, the same arrays
+        except Exception as error:
+            _say_not_copied(source, error)
+        number = source.num_batches
+        index = 0
+        while number is None or index < number:
+            yield source[index]
+            index += 1
+        return
+    variables = _variables_of(source)
+    before = [variable.numpy() for variable in variables]
+    iterator = iter(_unshuffled_copy(source))
+    try:
+        yield from iterator
+    finally:
+        del iterator  # joins the threads that draw ahead
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+
+
+def _nodes(dataset: Any) -> Iterable[Any]:
+    """A tf.data.Dataset and everything it is made from."""
+    yield dataset
+    for part in dataset._inputs():
+        yield from _nodes(part)
+
+
+def _variables_of(dataset: Any) -> list[Any]:
+    """Variables that the functions mapped over a dataset hold, such as the seeds of a layer."""
+    found: dict[int, Any] = {}
+    for node in _nodes(dataset):
+        function = getattr(getattr(node, "_map_func", None), "function", None)
+        found |= {id(v): v for v in getattr(function, "variables", ())}
+    return list(found.values())
+
+
+def _unshuffled_copy(dataset: Any) -> Any:
+    """The same dataset with its own seeds for shuffling.
+
+    Every iterator over a shuffled dataset advances a seed generator that belongs to the dataset,
+    so that drawing from it here would change the order in which training sees its examples.
+    """
+    if not any("Shuffle" in type(node).__name__ for node in _nodes(dataset)):
+        return dataset
+    import tensorflow as tf
+
+    try:
+        graph = tf.compat.v1.GraphDef.FromString(
+            tf.raw_ops.DatasetToGraphV2(
+                input_dataset=dataset._variant_tensor, external_state_policy=1
+            ).numpy()
+        )
+        fresh = graph.node.add(name="tb_xai_fresh_seeds", op="DummySeedGenerator").name
+        for node in graph.node:
+            if node.op == "ShuffleDatasetV3":
+                node.input[4] = fresh
+            elif node.op == "ShuffleAndRepeatDatasetV2":
+                node.input[5] = fresh
+        variant = tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString())
+        from tensorflow.python.data.ops.dataset_ops import from_variant
+
+        return from_variant(variant, dataset.element_spec)
+    except Exception as error:
+        _say_not_copied(dataset, error)
+        return dataset
+
+
+def _say_not_copied(source: Any, error: Exception) -> None:
+    warnings.warn(
+        "The probe set is drawn from the dataset itself because it could not be copied; give the "
+        "callback a dataset of its own if training uses this one too. "
+        f"Received: {type(source).__name__}, {type(error).__name__}: {error}",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+@contextlib.contextmanager
+def _generators_left_alone() -> Iterator[None]:
+    """Put Python's and NumPy's global generators back: a dataset may draw from them."""
+    ours, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(numpys)  # noqa: NPY002
+
+
+def _input_names(model: Any, x: Any) -> list[str]:
+    """Names of the arrays of x: its keys, the model's names for a list, "x" for a single array."""
+    names = list(leaves(x))
+    declared = _declared(model)
+    if isinstance(x, list) and len(declared) == len(names):
+        return [tensor.name for tensor in declared]
+    return names
+
+
+def _declared(model: Any) -> list[Any]:
+    """The inputs a model declares; a subclassed or unbuilt one declares none."""
+    try:
+        return list(model.inputs or [])
+    except (AttributeError, ValueError):
+        return []

@@ -1,0 +1,167 @@
+"""Callback that logs how much a model's score over a data set depends on each feature."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tb_xai import importance
+from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback
+
+
+class PermutationImportanceCallback(ExplanationCallback):
+    """Logs permutation importance over fixed rows at step 0 and after every epoch.
+
+    `PI_j = mean L(y_i, f(x_i with x_ij <- x_kj)) - mean L(y_i, f(x_i))`: how much worse the metric
+    gets when feature j is taken from another row. Positive means useful, for errors and for scores
+    alike; an unused feature has exactly 0. The rows and their permutations are the same at every
+    step, so that what moves in the log is the model.
+
+    Logged at every step, under `tag`:
+        figures per feature or group: `mean`, its 95 % interval over rows `low` and `high`, and
+            `stderr`, in the unit of the metric.
+        scalars `xai/<tag>/<name>`, also in Keras' logs as `xai_<tag>_<name>`: `score` (the metric
+            on these rows), `top_share` (the largest importance as a share of the sum of the
+            positive ones; NaN when none is positive), `seconds`.
+
+    Keras' logs hold at every epoch what was measured last, so that History and CSVLogger have whole
+    columns when `every` leaves epochs out. Callbacks that shall see these entries (EarlyStopping,
+    ModelCheckpoint, CSVLogger, ReduceLROnPlateau) must stand behind this one in the list.
+
+    Cost: one compiled call per step, traced once; `n_repeats * d + 1` forward passes of the rows.
+
+    Args:
+        log_dir: Directory of the run; give `keras.callbacks.TensorBoard` the same one.
+        x: Rows with the shape the model takes: an array (n, d), a data frame, a nested structure
+            for several inputs, a batched `tf.data.Dataset` or a `keras.utils.PyDataset`. Use rows
+            that are not trained on. A dataset is drawn once, when training begins, without
+            disturbing its order or any generator.
+        y: Labels of the rows as the model's loss takes them; None when `x` is a dataset of (x, y).
+        metric: What the importance is measured in; see
+            `tb_xai.importance.permutation_importance`. None is the model's own loss.
+        n_repeats: Permutations of each feature, at least 1. Default 10.
+        groups: Features that are permuted together, by name of the group; None for each alone.
+        feature_names: Name of each feature; None for the columns of a data frame or "x0", "x1", ...
+        sample_weight: Weight of each row, (n,), or None.
+        greater_is_better: Direction of a callable metric; known for the others.
+        tag: Name of the series; None is "permutation_importance". Two callbacks of one `log_dir`
+            need two.
+        every: Explain after every so many epochs, or whenever this callable returns True for the
+            number of finished epochs. Step 0 and the last epoch are always logged.
+        every_n_batches: Explain after every so many training batches instead; the step axis then
+            counts batches. Costs Keras its overlap of callbacks with training.
+        budget: Largest share of training time for explanations after step 0, in (0, 1]; a step that
+            would pass it is left out (the next record names it), the last one is not. None: no
+            limit.
+        seed: Seed of the permutations.
+        n_examples: Number of rows at most; None is all of an array, 1024 of a dataset.
+        example_names: Name of each row, or None for their positions.
+        class_names: Name of each class, or None.
+        batch_size: Permuted rows that pass the model at once; None chooses.
+        scalars: Whether to write the scalar summaries.
+        strict: Raise when a step cannot be explained or written after training has begun. By
+            default training goes on: a warning is given once, writing is tried again at the next
+            step, and what was lost is named at the end.
+
+    Raises:
+        TypeError, ValueError: At construction or in the dry run before the first batch, in one
+            sentence that ends in what was received: wrong shapes, labels missing or out of range,
+            NaN in `x`, no rows, an unknown metric, a group with an unknown column, a log directory
+            that cannot be written.
+
+    Example:
+        >>> callback = PermutationImportanceCallback("logs/a", x_val, y_val, feature_names=names)
+        >>> model.fit(x, y, epochs=20, callbacks=[callback, keras.callbacks.TensorBoard("logs/a")])
+
+    References:
+        Fisher, Rudin, Dominici, "All models are wrong, but many are useful",
+        https://arxiv.org/abs/1801.01489, 2019.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str],
+        x: Any,
+        y: Any = None,
+        *,
+        metric: Any = None,
+        n_repeats: int = 10,
+        groups: Mapping[str, Any] | None = None,
+        feature_names: Sequence[str] | None = None,
+        sample_weight: Any = None,
+        greater_is_better: bool | None = None,
+        tag: str | None = None,
+        every: int | Callable[[int], bool] = 1,
+        every_n_batches: int | None = None,
+        budget: float | None = None,
+        seed: int = 0,
+        n_examples: int | None = None,
+        example_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        batch_size: int | None = None,
+        scalars: bool = True,
+        strict: bool = False,
+    ) -> None:
+        if feature_names is None and hasattr(x, "columns"):
+            feature_names = [str(name) for name in x.columns]
+        super().__init__(
+            log_dir,
+            x,
+            y,
+            sample_weight=sample_weight,
+            tag="permutation_importance" if tag is None else tag,
+            every=every,
+            every_n_batches=every_n_batches,
+            budget=budget,
+            seed=seed,
+            n_examples=n_examples,
+            example_names=example_names,
+            class_names=class_names,
+            feature_names=feature_names,
+            batch_size=batch_size,
+            scalars=scalars,
+            strict=strict,
+            from_dataset=1024,
+        )
+        self._binder: Any = importance.permutation(
+            n_repeats=n_repeats,
+            metric=metric,
+            groups=groups,
+            seed=self.seed,
+            feature_names=None if feature_names is None else list(feature_names),
+            batch_size=self.batch_size,
+            greater_is_better=greater_is_better,
+        )
+
+    def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
+        explain = self._binder(model)
+        self.explain = explain
+
+        def explained() -> Explained:
+            found = explain(examples.x, examples.y, examples.sample_weight)
+            useful = found.mean[found.mean > 0]
+            top = float(useful.max() / useful.sum()) if len(useful) else float("nan")
+            return Explained(
+                "importance",
+                {
+                    "method": self._binder.method,
+                    "params": self._binder.params,
+                    "signed": True,
+                    "additive": False,
+                    "metric": found.metric,
+                    "score_name": found.metric,
+                    "score": found.score,
+                    "features": len(found.names),
+                },
+                {
+                    "mean": found.mean,
+                    "low": found.low,
+                    "high": found.high,
+                    "stderr": found.stderr,
+                },
+                {"score": found.score, "top_share": top},
+                names=found.names,
+            )
+
+        return explained
