@@ -333,10 +333,11 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A record as its event tells it; the rest lies in the array file `file`, if any."""
+    """A record as its event of `size` bytes tells it; the rest lies in the array file, if any."""
 
     record: Record
     file: str | None
+    size: int
 
 
 def decode(event: bytes, file: bytes | None = None) -> Record:
@@ -394,7 +395,8 @@ def decode_payload(payload: bytes, *, tag: str, step: int, wall_time: float) -> 
     if file is not None and not is_array_file_name(file):
         raise DamagedError(f"a record must name a plain array file. Received: file={file!r:.200}")
     figures = {name: opened.read(name) for name in opened.tensors}
-    return Stored(Record(tag, int(step), float(wall_time), kind, meta, figures, {}), file)
+    record = Record(tag, int(step), float(wall_time), kind, meta, figures, {})
+    return Stored(record, file, len(payload))
 
 
 def is_array_file_name(name: Any) -> bool:
