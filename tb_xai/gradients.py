@@ -1,9 +1,10 @@
-"""Explanations from input gradients: the gradient itself, its averages under noise, and its integral along a path.
+"""Explanations from input gradients: the gradient, its average under noise, its path integral.
 
-Every method of this module is a function that returns a *binder*; a binder compiled once for a model returns an *explain*
-function. All work of one call happens in one compiled graph: a loop over chunks of at most ``batch_size`` perturbed rows,
-padded to one shape, so that memory is bounded by ``batch_size`` whatever the number of examples, steps and samples.
-Weights are read when the graph runs, so one binder follows a model through training without being traced again.
+Every method of this module is a function that returns a *binder*; a binder compiled once for a
+model returns an *explain* function. All work of one call happens in one compiled graph: a loop over
+chunks of at most ``batch_size`` perturbed rows, padded to one shape, so that memory is bounded by
+``batch_size`` whatever the number of examples, steps and samples. Weights are read when the graph
+runs, so one binder follows a model through training without being traced again.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tb_xai import targets
 from tb_xai.targets import Target, log_odds
+
+SCALE = 2.0**13
+"""What the target is multiplied by where a layer computes in float16."""
 
 BATCH_SIZE = 64
 """Perturbed rows in one chunk when ``batch_size`` is None."""
@@ -28,13 +31,15 @@ class Attribution:
     """What a method found, as NumPy arrays; rows stand in the order of the examples.
 
     Attributes:
-        values: signed float32 in the structure and shape of ``x`` (or the native map of a layer); one value per token for
-            inputs that go through an embedding; None for inputs that were held fixed.
+        values: signed float32 in the structure and shape of ``x`` (or the native map of a layer);
+            one value per token for inputs that go through an embedding; None for inputs that were
+            held fixed.
         output: (n,) the target at ``x``.
         baseline_output: (n,) the target at the baseline, for methods that have one.
-        gap: (n,) ``|sum(values) - (output - baseline_output)| / |output - baseline_output|``, the relative error of
-            completeness of an additive method.
-        stderr: Monte-Carlo standard error of ``values``, of the same structure, for sampled methods.
+        gap: (n,) ``|sum(values) - (output - baseline_output)| / |output - baseline_output|``, the
+            relative error of completeness of an additive method.
+        stderr: Monte-Carlo standard error of ``values``, of the same structure, for sampled
+            methods.
         prediction: the model's outputs at ``x``, in the structure the model gives them.
     """
 
@@ -53,18 +58,19 @@ class Explain(Protocol):
         """Explain the examples ``x`` with labels ``y``."""
 
     def traces(self) -> int:
-        """Return how often the model was traced for explaining so far; once is right for one kind of input."""
+        """Return how often the method was traced so far: once for one kind of input."""
 
 
 @dataclass(frozen=True)
 class Binder:
-    """A method with its settings, ready to be bound to a model: ``binder(model, target, batch_size) -> Explain``.
+    """A method with its settings: ``binder(model, target, batch_size) -> Explain``.
 
     Attributes:
         method: name in the log.
         params: settings, as JSON can hold them.
         signed: whether values can be negative.
-        additive: whether values add up to a difference of outputs, so that there is a completeness gap.
+        additive: whether values add up to a difference of outputs, so that there is a completeness
+            gap.
         bind: compiles the method for a model.
     """
 
@@ -93,7 +99,8 @@ class Binder:
         """
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ValueError(
-                f"batch_size must be a whole number of at least 1. Received: batch_size={batch_size!r}"
+                "batch_size must be a whole number of at least 1. Received: "
+                f"batch_size={batch_size!r}"
             )
         return self.bind(model, target, batch_size)
 
@@ -104,11 +111,12 @@ def saliency(*, inputs: Sequence[str | int] | None = None) -> Binder:
     ``a_i = df/dx_i (x)``
 
     Args:
-        inputs: names (or positions) of the inputs to explain; the others are held fixed. None explains all.
+        inputs: names (or positions) of the inputs to explain; the others are held fixed. None
+            explains all.
 
     Returns:
-        A binder. Values are signed, in units of the target per unit of the input: positive where raising the input raises
-        the target. Magnitudes are a matter of display.
+        A binder. Values are signed, in units of the target per unit of the input: positive where
+        raising the input raises the target. Magnitudes are a matter of display.
 
     Example:
         >>> explain = saliency()(model)
@@ -116,10 +124,11 @@ def saliency(*, inputs: Sequence[str | int] | None = None) -> Binder:
         True
 
     References:
-        Simonyan, Vedaldi, Zisserman. Deep Inside Convolutional Networks: Visualising Image Classification Models and
-        Saliency Maps. https://arxiv.org/abs/1312.6034, 2013.
+        Simonyan, Vedaldi, Zisserman. Deep Inside Convolutional Networks: Visualising Image
+        Classification Models and Saliency Maps. https://arxiv.org/abs/1312.6034, 2013.
 
-    Differs from the paper: the sign is kept, no maximum over channels is taken, and the default target is the log-odds.
+    Differs from the paper: the sign is kept, no maximum over channels is taken, and the default
+        target is the log-odds.
     """
     return _binder("saliency", {}, inputs, _plain(times_input=False))
 
@@ -130,18 +139,19 @@ def gradient_x_input(*, inputs: Sequence[str | int] | None = None) -> Binder:
     ``a_i = x_i df/dx_i (x)``
 
     Args:
-        inputs: names (or positions) of the inputs to explain; the others are held fixed. None explains all.
+        inputs: names (or positions) of the inputs to explain; the others are held fixed. None
+            explains all.
 
     Returns:
-        A binder. Values are signed, in units of the target; for networks of ReLU and max-pooling without biases they add
-        up to the target.
+        A binder. Values are signed, in units of the target; for networks of ReLU and max-pooling
+        without biases they add up to the target.
 
     Example:
         >>> explain = gradient_x_input()(model)
 
     References:
-        Shrikumar, Greenside, Shcherbina, Kundaje. Not Just a Black Box: Learning Important Features Through Propagating
-        Activation Differences. https://arxiv.org/abs/1605.01713, 2016.
+        Shrikumar, Greenside, Shcherbina, Kundaje. Not Just a Black Box: Learning Important Features
+        Through Propagating Activation Differences. https://arxiv.org/abs/1605.01713, 2016.
     """
     return _binder("gradient_x_input", {}, inputs, _plain(times_input=True))
 
@@ -158,20 +168,23 @@ def integrated_gradients(
 
     ``a_i = (x_i - b_i) * integral_0^1 df/dx_i (b + t (x - b)) dt``, with Gauss-Legendre quadrature.
 
-    Examples whose completeness gap stays above ``tolerance`` are integrated again with twice the steps, and again, up to
-    ``max_steps``; the better result is kept and its true gap reported.
+    Examples whose completeness gap stays above ``tolerance`` are integrated again with twice the
+    steps, and again, up to ``max_steps``; the better result is kept and its true gap reported.
 
     Args:
-        n_steps: quadrature nodes, at least 1. 16 leave a smaller gap than 100 steps of a left Riemann sum.
-        baseline: what counts as absence: a number, an array of the shape of one example or of ``x``, or a structure of
-            these like ``x``. For token ids a number is the value of every embedding component, an array holds ids.
+        n_steps: quadrature nodes, at least 1. 16 leave a smaller gap than 100 steps of a left
+            Riemann sum.
+        baseline: what counts as absence: a number, an array of the shape of one example or of
+            ``x``, or a structure of these like ``x``. For token ids a number is the value of every
+            embedding component, an array holds ids.
         tolerance: relative completeness gap that calls for more steps; infinity never does.
         max_steps: cap of the doubling; None for ``8 * n_steps``.
-        inputs: names (or positions) of the inputs to explain; the others are held fixed. None explains all.
+        inputs: names (or positions) of the inputs to explain; the others are held fixed. None
+            explains all.
 
     Returns:
-        A binder. Values are signed, in units of the target, and add up to ``output - baseline_output`` but for the
-        reported gap.
+        A binder. Values are signed, in units of the target, and add up to ``output -
+        baseline_output`` but for the reported gap.
 
     Raises:
         ValueError: ``n_steps`` below 1, or a baseline that does not fit the input.
@@ -182,7 +195,8 @@ def integrated_gradients(
         True
 
     References:
-        Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. https://arxiv.org/abs/1703.01365, 2017.
+        Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks.
+        https://arxiv.org/abs/1703.01365, 2017.
 
     Differs from the paper: Gauss-Legendre nodes replace the Riemann sum.
     """
@@ -196,6 +210,173 @@ def integrated_gradients(
     params = {"n_steps": n_steps, "baseline": _told(baseline), "max_steps": levels[-1]}
     recipe = _path(levels, baseline, float(tolerance))
     return _binder("integrated_gradients", params, inputs, recipe, additive=True)
+
+
+def smooth_grad(
+    n_samples: int = 20,
+    stdev: Any = 0.15,
+    seed: int = 0,
+    *,
+    relative: bool = True,
+    inputs: Sequence[str | int] | None = None,
+) -> Binder:
+    """Explain by the gradient averaged over normal noise around the input.
+
+    ``a_i = E[df/dx_i (x + e)], e ~ N(0, s^2)``, estimated from mirrored pairs ``x + e``, ``x - e``.
+
+    Args:
+        n_samples: noisy copies of each example, at least 1; drawn as mirrored pairs, so an odd
+            number gets one more. 20 are as good as 50 that are independent.
+        stdev: standard deviation s, not negative: a number, or an array of the shape of one
+            example. Relative to the range (maximum - minimum) of each example and input, unless
+            ``relative`` is False.
+        seed: of the noise, which depends on (seed, example, sample) alone: the same in every call
+            and for every ``batch_size``.
+        relative: whether ``stdev`` is a share of each example's range or in units of the input.
+        inputs: names (or positions) of the inputs to explain; the others are held fixed. None
+            explains all.
+
+    Returns:
+        A binder. Values are signed, in units of the target per unit of the input; ``stderr`` is
+        their standard error over pairs (NaN for one pair).
+
+    Raises:
+        ValueError: ``n_samples`` below 1 or a negative ``stdev``.
+
+    Example:
+        >>> explain = smooth_grad(n_samples=20, stdev=0.15)(model)
+
+    References:
+        Smilkov, Thorat, Kim, Viegas, Wattenberg. SmoothGrad: removing noise by adding noise.
+        https://arxiv.org/abs/1706.03825, 2017.
+
+    Differs from the paper: noise comes in mirrored pairs, and the sign of gradients is kept.
+    """
+    return _noisy("smooth_grad", _mean, n_samples, stdev, seed, relative, inputs, mirrored=True)
+
+
+def smooth_grad_squared(
+    n_samples: int = 20,
+    stdev: Any = 0.15,
+    seed: int = 0,
+    *,
+    relative: bool = True,
+    inputs: Sequence[str | int] | None = None,
+) -> Binder:
+    """Explain by the squared gradient averaged over normal noise around the input.
+
+    ``a_i = E[(df/dx_i (x + e))^2], e ~ N(0, s^2)``, from independent samples.
+
+    Args:
+        n_samples: noisy copies of each example, at least 1.
+        stdev: standard deviation, as for `smooth_grad`.
+        seed: of the noise, as for `smooth_grad`.
+        relative: as for `smooth_grad`.
+        inputs: names (or positions) of the inputs to explain; None explains all.
+
+    Returns:
+        A binder. Values are not negative, in squared units of the gradient, with ``stderr``.
+
+    Raises:
+        ValueError: ``n_samples`` below 1 or a negative ``stdev``.
+
+    Example:
+        >>> explain = smooth_grad_squared(n_samples=20)(model)
+
+    References:
+        Hooker, Erhan, Kindermans, Kim. A Benchmark for Interpretability Methods in Deep Neural
+        Networks. https://arxiv.org/abs/1806.10758, 2019.
+    """
+    return _noisy("smooth_grad_squared", _mean_of_squares, n_samples, stdev, seed, relative, inputs)
+
+
+def var_grad(
+    n_samples: int = 20,
+    stdev: Any = 0.15,
+    seed: int = 0,
+    *,
+    relative: bool = True,
+    inputs: Sequence[str | int] | None = None,
+) -> Binder:
+    """Explain by the variance of the gradient under normal noise around the input.
+
+    ``a_i = Var[df/dx_i (x + e)], e ~ N(0, s^2)``, the unbiased variance of independent samples.
+
+    Args:
+        n_samples: noisy copies of each example, at least 2.
+        stdev: standard deviation, as for `smooth_grad`.
+        seed: of the noise, as for `smooth_grad`.
+        relative: as for `smooth_grad`.
+        inputs: names (or positions) of the inputs to explain; None explains all.
+
+    Returns:
+        A binder. Values are not negative, in squared units of the gradient; 0 for a linear model.
+
+    Raises:
+        ValueError: ``n_samples`` below 2 or a negative ``stdev``.
+
+    Example:
+        >>> explain = var_grad(n_samples=20)(model)
+
+    References:
+        Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim. Sanity Checks for Saliency Maps.
+        https://arxiv.org/abs/1810.03292, 2018.
+    """
+    _whole("n_samples", n_samples, 2)
+    return _noisy("var_grad", _variance, n_samples, stdev, seed, relative, inputs)
+
+
+def expected_gradients(
+    background: Any,
+    n_samples: int = 100,
+    seed: int = 0,
+    *,
+    stdev: Any = 0.0,
+    inputs: Sequence[str | int] | None = None,
+) -> Binder:
+    """Explain by integrated gradients averaged over baselines drawn from background examples.
+
+    ``a_i = E[(x_i - b_i) df/dx_i (b + t (x - b))], b ~ background, t ~ U(0, 1)``
+
+    Each baseline is used at ``t`` and at ``1 - t``. Baselines are drawn without replacement until
+    all were used, so a linear model is explained exactly by ``2 * len(background)`` samples.
+
+    Args:
+        background: examples that stand for absence, in the structure of ``x``, at least one.
+        n_samples: gradients for each example, at least 1; an odd number gets one more.
+        seed: of baselines and positions, which depend on (seed, example, sample) alone.
+        stdev: standard deviation of normal noise added to ``x``, in units of the input; 0 adds none
+            (GradientSHAP adds some).
+        inputs: names (or positions) of the inputs to explain; the others are held fixed at their
+            own values. None explains all.
+
+    Returns:
+        A binder. Values are signed, in units of the target, and add up to ``output -
+        baseline_output``, the mean target over the background, but for the reported gap. ``stderr``
+        is the standard error of independent draws, an upper estimate: these are balanced.
+
+    Raises:
+        ValueError: ``n_samples`` below 1, a negative ``stdev``, or a background that does not fit.
+
+    Example:
+        >>> explain = expected_gradients(x_train[:50])(model)
+
+    References:
+        Erion, Janizek, Sturmfels, Lundberg, Lee. Improving performance of deep learning models with
+        axiomatic attribution priors and expected gradients. https://arxiv.org/abs/1906.10670, 2021.
+
+    Differs from the paper: positions come in mirrored pairs and baselines without replacement.
+    """
+    units = -(-_whole("n_samples", n_samples, 1) // 2)
+    params = {
+        "n_samples": 2 * units,
+        "background": _told(background),
+        "seed": _whole("seed", seed, 0),
+    }
+    if np.any(_check_stdev(stdev)):
+        params["stdev"] = _told(stdev)
+    recipe = _expected(background, units, seed, stdev)
+    return _binder("expected_gradients", params, inputs, recipe, additive=True)
 
 
 def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -216,22 +397,12 @@ def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
     return (nodes + 1) / 2, weights / 2
 
 
-# --- binding -----------------------------------------------------------------------------------------------------------
+# --- binding ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """One method: ``graph`` builds its tensors, ``extra`` gives its own input tensors for n examples, on the host."""
-
-    graph: Callable[..., dict[str, Any]]
-    samples: int = 1
-    rows: int = 1
-    extra: Callable[[_Inputs], list[np.ndarray]] = lambda inputs: []
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """Examples on the host: flat arrays, which of them are explained, and the structure they came in."""
+class Inputs:
+    """Examples on the host: flat arrays, which of them are explained, and how they came in."""
 
     structure: Any
     leaves: list[np.ndarray]
@@ -240,6 +411,7 @@ class _Inputs:
 
     @property
     def n(self) -> int:
+        """Number of examples."""
         return len(self.leaves[0])
 
     def pack(self, values: list[Any]) -> Any:
@@ -249,27 +421,38 @@ class _Inputs:
             flat[position] = value
         return _rebuild(self.structure, iter(flat))
 
-    def per_example(self, values: Any, what: str) -> list[Any]:
-        """Return ``values`` (a number, an array or a structure like x) as one entry per explained input."""
-        if np.ndim(values) == 0 and not isinstance(values, Mapping):
+    def spread(self, values: Any, what: str) -> list[Any]:
+        """Return a number, an array or a structure like x as one entry per explained input."""
+        if not isinstance(values, (Mapping, list, tuple)) and np.ndim(values) == 0:
             return [values] * len(self.explained)
-        if isinstance(values, (Mapping, list, tuple)) and len(self.leaves) > 1:
-            try:
-                flat = _flatten(values, self.structure)
-            except (KeyError, ValueError, TypeError):
-                flat = []
-            if len(flat) == len(self.leaves):
-                return [flat[i] for i in self.explained]
-            raise ValueError(
-                f"{what} must have the structure of x, with inputs {self.names}. "
-                f"Received: {what} with {sorted(values) if isinstance(values, Mapping) else len(values)}"
-            )
-        if len(self.explained) > 1:
-            raise ValueError(
-                f"{what} must be a number or have the structure of x, with inputs {self.names}. "
-                f"Received: one array"
-            )
-        return [values]
+        if len(self.leaves) == 1:
+            return _flatten(values, self.structure) if _same(values, self.structure) else [values]
+        if _same(values, self.structure):
+            flat = _flatten(values, self.structure)
+            return [flat[i] for i in self.explained]
+        if len(self.explained) == 1 and hasattr(values, "shape"):
+            return [values]
+        raise ValueError(
+            f"{what} must be a number or have the structure of x, with inputs {self.names}. "
+            f"Received: {_form(values)}"
+        )
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """One method.
+
+    Attributes:
+        graph: builds its tensors from (space, layout, leaves, y, extra).
+        samples: samples of each example, each of ``rows`` rows through the model.
+        rows: rows of one sample.
+        given: gives tensors of its own, on the host, for (inputs, space).
+    """
+
+    graph: Callable[..., dict[str, Any]]
+    samples: int = 1
+    rows: int = 1
+    given: Callable[[Inputs, _Space], list[Any]] = lambda inputs, space: []
 
 
 def _binder(
@@ -281,13 +464,12 @@ def _binder(
     signed: bool = True,
     additive: bool = False,
 ) -> Binder:
-    if isinstance(inputs, (str, int)):
-        inputs = [inputs]
-    if inputs is not None:
-        params = {**params, "inputs": list(inputs)}
+    chosen = [inputs] if isinstance(inputs, (str, int)) else inputs
+    if chosen is not None:
+        params = {**params, "inputs": list(chosen)}
 
     def bind(model: Any, target: Target, batch_size: int | None) -> Explain:
-        return _Explain(model, target, batch_size or BATCH_SIZE, recipe, inputs)
+        return _Explain(model, target, batch_size or BATCH_SIZE, recipe, chosen)
 
     return Binder(method, params, signed, additive, bind)
 
@@ -305,7 +487,7 @@ class _Explain:
     ) -> None:
         self._score = targets.bind(model, target)
         self._recipe, self._chosen, self._batch = recipe, chosen, batch
-        self._plans: dict[Any, _Space] = {}
+        self._spaces: dict[Any, _Space] = {}
         self._functions: dict[Any, Any] = {}
         self._traces = 0
 
@@ -315,56 +497,63 @@ class _Explain:
     def __call__(self, x: Any, y: Any = None) -> Attribution:
         targets.graph_only()
         inputs = check_inputs(self._score.model, x, self._chosen)
-        y = self._score.labels(y, inputs.n, _rebuild(inputs.structure, iter(inputs.leaves)))
-        extra = self._recipe.extra(inputs)
+        leaves = _each(_spec, inputs.leaves)
+        if self._score.built_in:
+            labels: Any = tf.TensorSpec((None,), tf.int32)
+        else:
+            y = self._score.labels(y, inputs.n)
+            labels = _each(_spec, y)
+        key: Any = (repr(_emptied(inputs.structure)), repr(leaves), repr(labels))
+        if key not in self._spaces:
+            self._spaces[key] = _Space(self._score, inputs, leaves, labels, self._batch)
+        space = self._spaces[key]
+        if self._score.built_in:
+            y = self._score.labels(y, inputs.n)
+        extra = self._recipe.given(inputs, space)
         layout = _layout(inputs.n, self._recipe.samples, max(1, self._batch // self._recipe.rows))
-        arguments = [inputs.leaves, y, extra]
-        specs = _each(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), arguments)
-        key = (repr(specs), tuple(inputs.explained), repr(_shape_of(inputs.structure)), layout)
+        specs = [leaves, labels, _each(_spec, extra)]
+        key = (*key, repr(specs[2]), layout)
         if key not in self._functions:
-            space = self._space(inputs, specs)
-            self._functions[key] = self._compile(space, layout, specs), space
-        function, space = self._functions[key]
-        found = function(*_each(tf.convert_to_tensor, arguments))
-        return _attribution(found, inputs, space)
-
-    def _space(self, inputs: _Inputs, specs: list[Any]) -> _Space:
-        key = (repr(specs[:2]), tuple(inputs.explained), repr(_shape_of(inputs.structure)))
-        if key not in self._plans:
-            self._plans[key] = _Space(self._score, inputs, specs[0], specs[1], self._batch)
-        return self._plans[key]
+            self._functions[key] = self._compile(space, layout, specs)
+        arguments = _each(tf.convert_to_tensor, [inputs.leaves, y, extra])
+        return _attribution(self._functions[key](*arguments), inputs, space)
 
     def _compile(self, space: _Space, layout: tuple[int, int, int], specs: list[Any]) -> Any:
         def traced(leaves: list[Any], y: Any, extra: list[Any]) -> dict[str, Any]:
+            self._traces += 1
             return self._recipe.graph(space, layout, leaves, y, extra)
 
-        function = tf.function(traced, autograph=False).get_concrete_function(*specs)
-        self._traces += 1
-        return function
+        return tf.function(traced, autograph=False).get_concrete_function(*specs)
 
 
 class _Space:
-    """The model as a function of the explained inputs, inside a graph."""
+    """The model as a function of what is differentiated, inside a graph.
+
+    That is an input itself or, for inputs that only choose rows of a table (token ids), the chosen
+    rows: the model's graph is then copied with these rows as a new input. The model is unaware.
+    """
 
     def __init__(
-        self, score: targets.Score, inputs: _Inputs, leaves: list[Any], y: Any, batch: int
+        self, score: targets.Score, inputs: Inputs, leaves: Any, y: Any, batch: int
     ) -> None:
         self.score, self.structure, self.batch = score, inputs.structure, batch
         self.explained, self.names = inputs.explained, inputs.names
-        self.held = [i for i in range(len(leaves)) if i not in inputs.explained]
         self.half = any(
             getattr(layer, "compute_dtype", "") == "float16"
             for layer in score.model._flatten_layers()
         )
-        self._function = tf.function(
-            lambda rows, labels: score.cross(self.pack(rows), labels), autograph=False
-        )
-        self.plan = self._function.get_concrete_function(leaves, y)
+        self.shapes = [tuple(leaf.shape[1:]) for leaf in leaves]
+        whole = tf.function(lambda x, labels: score.cross(self.pack(x), labels), autograph=False)
+        self.plan = whole.get_concrete_function(leaves, y)
+        self.graph_def: Any = None
         self.wide = self.plan.structured_outputs[0].dtype
         self.outputs = tf.nest.flatten(self.plan.structured_outputs[1])
         self.fixed = all(
             o.dtype.is_floating and o.shape[1:].is_fully_defined() for o in self.outputs
         )
+        self.cuts = [self._cuts(i) for i in self.explained]
+        # Whether a point depends on more of its example than what is explained.
+        self.tied = any(self.cuts) or len(self.explained) < len(leaves)
 
     def pack(self, leaves: Sequence[Any]) -> Any:
         return _rebuild(self.structure, iter(leaves))
@@ -372,44 +561,125 @@ class _Space:
     def unpack_outputs(self, flat: Sequence[Any]) -> Any:
         return tf.nest.pack_sequence_as(self.plan.structured_outputs[1], list(flat))
 
-    def open(self, rows: list[Any]) -> list[Any]:
-        """Return what is differentiated, for chosen rows."""
-        return [rows[i] for i in self.explained]
+    def zeros(self, n: Any) -> list[Any]:
+        """Return zeros in the shape of the explained inputs."""
+        return [tf.zeros(tf.stack([n, *self.shapes[i]]), self.wide) for i in self.explained]
 
-    def close(self, values: list[Any]) -> list[Any]:
-        """Return values in the shape of the inputs."""
-        return values
-
-    def replaced(self, v: list[Any], rows: list[Any]) -> list[Any]:
-        """Return all inputs with the explained ones replaced."""
+    def replaced(self, parts: list[Any], rows: list[Any]) -> list[Any]:
+        """Return all inputs with the explained ones replaced, where there is something to take."""
         rows = list(rows)
-        for i, part in zip(self.explained, v, strict=True):
-            rows[i] = part
+        for i, part in zip(self.explained, parts, strict=True):
+            rows[i] = rows[i] if part is None else part
         return rows
 
-    def gradient(self, v: list[Any], rows: list[Any], y: Any) -> tuple[list[Any], Any, Any]:
-        """Return the gradients of the target at the points ``v``, the scores and (but in float16) the outputs."""
-        scores, outputs = self.score(self.pack(self.replaced(v, rows)), y)
-        return self._derive(scores, v, rows), scores, tf.nest.flatten(outputs)
+    def open(self, rows: list[Any]) -> list[Any]:
+        """Return what is differentiated: the explained inputs, or the table rows they choose."""
+        if not any(self.cuts):
+            return [rows[i] for i in self.explained]
+        chosen = iter(self._copy(rows, None, {}, [cut for cuts in self.cuts for cut in cuts]))
+        found = []
+        for i, cuts in zip(self.explained, self.cuts, strict=True):
+            if not cuts:
+                found.append(rows[i])
+            for cut in cuts:
+                part = next(chosen)
+                part.set_shape((rows[i].shape[0], *cut.shape[1:]))
+                found.append(_wide(part))
+        return found
 
-    def _derive(self, scores: Any, v: list[Any], rows: list[Any]) -> list[Any]:
-        found = tf.gradients(scores, v)
-        if any(g is None for g in found):
-            raise ValueError("model must be differentiable at its inputs.")
-        return [tf.convert_to_tensor(g) for g in found]
+    def close(self, values: list[Any]) -> list[Any]:
+        """Return one value per entry of the inputs: the entries of a table row are summed."""
+        if not any(self.cuts):
+            return values
+        rest, found = iter(values), []
+        for i, cuts in zip(self.explained, self.cuts, strict=True):
+            if not cuts:
+                found.append(next(rest))
+                continue
+            parts = [tf.reduce_sum(next(rest), axis=-1) for _ in cuts]
+            found.append(tf.reshape(tf.add_n(parts), (parts[0].shape[0], *self.shapes[i])))
+        return found
 
-    def forward(self, leaves: list[Any], y: Any, times: Any = 1) -> tuple[Any, list[Any]]:
-        """Return scores (rows * times,) and flat outputs (rows, ...), chunk by chunk."""
+    def at(self, v: list[Any], rows: list[Any], y: Any) -> tuple[Any, Any]:
+        """Return scores and outputs at ``v``; the model is traced in the current graph."""
+        if not any(self.cuts):
+            return self.score(self.pack(self.replaced(v, rows)), y)
+        rest, rows, fed = iter(v), list(rows), {}
+        for i, cuts in zip(self.explained, self.cuts, strict=True):
+            if not cuts:
+                rows[i] = next(rest)
+            for cut in cuts:
+                fed[cut.name] = tf.cast(next(rest), cut.dtype)
+        flat = self._copy(rows, y, fed, self.plan.graph.outputs)
+        scores, outputs = tf.nest.pack_sequence_as(self.plan.structured_outputs, flat)
+        return scores, outputs
+
+    def gradient(self, v: list[Any], rows: list[Any], y: Any) -> tuple[list[Any], Any, list[Any]]:
+        """Return the gradients of the target at the points ``v``, the scores, and flat outputs.
+
+        Where a layer computes in float16, whose smallest number would swallow most gradients, they
+        are taken of the scaled target, with less scale for rows that overflow; outputs are then
+        left to `forward`.
+        """
+        if not self.half:
+            scores, outputs = self.at(v, rows, y)
+            return self._derive(scores, v, None), scores, tf.nest.flatten(outputs)
+        count = v[0].shape[0]
+
+        def attempt(
+            tries: Any, scale: Any, done: Any, found: list[Any], _: Any
+        ) -> tuple[Any, Any, Any, list[Any], Any]:
+            scores, _ = self.at(v, rows, y)
+            new = [g / tf.cast(_like(scale, g), g.dtype) for g in self._derive(scores, v, scale)]
+            found = [tf.where(_like(done, g), f, g) for f, g in zip(found, new, strict=True)]
+            finite = [tf.reduce_all(tf.math.is_finite(_flat(g)), 1) for g in found]
+            done = tf.reduce_all(tf.stack(finite), axis=0)
+            return tries + 1, tf.where(done, scale, scale / 16), done, found, scores
+
+        start = (
+            tf.constant(0),
+            tf.fill([count], tf.constant(SCALE, self.wide)),
+            tf.zeros([count], tf.bool),
+            [tf.zeros_like(part) for part in v],
+            tf.zeros([count], self.wide),
+        )
+        _, _, _, found, scores = tf.while_loop(
+            lambda tries, _, done, *__: (tries < 5) & ~tf.reduce_all(done),
+            attempt,
+            start,
+            parallel_iterations=1,
+        )
+        return found, scores, []
+
+    def forward(
+        self,
+        leaves: list[Any],
+        y: Any,
+        times: Any = 1,
+        move: Callable[[Any, list[Any]], list[Any]] | None = None,
+    ) -> tuple[Any, list[Any]]:
+        """Return scores (rows * times,) and flat outputs (rows, ...), chunk by chunk.
+
+        Args:
+            leaves: all inputs.
+            y: labels, ``times`` for each row.
+            times: labels per row.
+            move: gives the points for chosen (examples, rows); None stays at the inputs.
+        """
         total = tf.shape(leaves[0])[0]
-        size = self.batch
+        size = tf.clip_by_value(_SCORES // times, 1, self.batch)
         count = (total + size - 1) // size
         kinds = [self.wide, *(o.dtype for o in self.outputs)]
         arrays = [tf.TensorArray(k, count, infer_shape=False) for k in kinds]
 
         def body(i: Any, arrays: list[Any]) -> tuple[Any, list[Any]]:
             low, high = i * size, tf.minimum((i + 1) * size, total)
+            rows = [leaf[low:high] for leaf in leaves]
             labels = _each(lambda t: t[low * times : high * times], y)
-            scores, outputs = self.plan([leaf[low:high] for leaf in leaves], labels)
+            if move is None:
+                scores, outputs = self.plan(rows, labels)
+            else:
+                scores, outputs = self.at(move(tf.range(low, high), rows), rows, labels)
             found = [scores, *tf.nest.flatten(outputs)]
             return i + 1, [a.write(i, f) for a, f in zip(arrays, found, strict=True)]
 
@@ -417,33 +687,153 @@ class _Space:
             lambda i, _: i < count, body, [tf.constant(0), arrays], parallel_iterations=1
         )
         scores, *outputs = [a.concat() for a in arrays]
-        return scores, outputs
+        return tf.reshape(scores, [-1]), outputs
+
+    def _derive(self, scores: Any, v: list[Any], scale: Any) -> list[Any]:
+        found = tf.gradients(scores, v, grad_ys=scale)
+        owners = [
+            i for i, cuts in zip(self.explained, self.cuts, strict=True) for _ in cuts or [None]
+        ]
+        for i, g, part in zip(owners, found, v, strict=True):
+            if g is None and self._reaches(i):
+                raise ValueError(_not_differentiable(self.names[i], part.dtype.name))
+        # An input that the target does not see at all has a gradient of exactly 0.
+        return [
+            tf.zeros_like(part) if g is None else tf.convert_to_tensor(g)
+            for g, part in zip(found, v, strict=True)
+        ]
+
+    def _cuts(self, i: int) -> list[Any]:
+        """Return the table rows that an input chooses; none when it is differentiable itself."""
+        place = self.plan.inputs[i]
+        found, differentiable = _chosen_rows(place)
+        if differentiable or not self._reaches(i):
+            return []
+        size = int(np.prod(self.shapes[i]))
+        if found and all(
+            t.shape.rank >= 2
+            and t.shape[1:].is_fully_defined()
+            and size * t.shape[-1] == t.shape[1:].num_elements()
+            for t in found
+        ):
+            return found
+        raise ValueError(_not_differentiable(self.names[i], place.dtype.name))
+
+    def _reaches(self, i: int) -> bool:
+        """Whether the score depends on an input at all."""
+        goal = self.plan.inputs[i].op
+        waiting, seen = [self.plan.outputs[0].op], set()
+        while waiting:
+            op = waiting.pop()
+            if op is goal:
+                return True
+            if op not in seen:
+                seen.add(op)
+                waiting += [t.op for t in op.inputs]
+        return False
+
+    def _copy(self, rows: list[Any], y: Any, fed: dict[str, Any], wanted: list[Any]) -> list[Any]:
+        """Return tensors of a copy of the model's graph, with ``fed`` in the place of others."""
+        graph = self.plan.graph
+        if self.graph_def is None:
+            self.graph_def = graph.as_graph_def()
+        part = _needed(self.graph_def, {t.op.name for t in wanted})
+        inside = {node.name for node in part.node}
+        given = [*rows, *(t for t in tf.nest.flatten(y) if t is not None)]
+        here = tf.compat.v1.get_default_graph()
+        places = dict(zip((t.name for t in self.plan.inputs), given, strict=False))
+        first = len(self.plan.inputs) - len(self.plan.captured_inputs)
+        for place, weight in zip(self.plan.inputs[first:], self.plan.captured_inputs, strict=True):
+            places[place.name] = here.capture(weight)
+        mapping = {k: t for k, t in (places | fed).items() if k.split(":")[0] in inside}
+        return list(
+            tf.graph_util.import_graph_def(
+                part, input_map=mapping, return_elements=[t.name for t in wanted], name="copy"
+            )
+        )
 
 
-def _attribution(found: dict[str, Any], inputs: _Inputs, space: _Space) -> Attribution:
-    def host(name: str) -> np.ndarray | None:
-        return found[name].numpy() if name in found else None
+_SCORES = 2**16
+"""Scores that one chunk of `_Space.forward` computes at most."""
 
-    stderr = found.get("stderr")
-    output = host("output")
-    assert output is not None
-    return Attribution(
-        values=inputs.pack([v.numpy().astype(np.float32) for v in found["values"]]),
-        output=output,
-        baseline_output=host("baseline_output"),
-        gap=host("gap"),
-        stderr=None
-        if stderr is None
-        else inputs.pack([s.numpy().astype(np.float32) for s in stderr]),
-        prediction=space.unpack_outputs([o.numpy() for o in found["outputs"]]),
+
+def _chosen_rows(place: Any) -> tuple[list[Any], bool]:
+    """Return the tables' rows that an input chooses, and whether it is differentiable itself.
+
+    The walk follows whole numbers (and floats that stand for them) forward until they index a
+    table.
+    """
+    found: list[Any] = []
+    differentiable = False
+    waiting, seen = [place], set()
+    while waiting:
+        tensor = waiting.pop()
+        for op in tensor.consumers():
+            if op.type in ("GatherV2", "ResourceGather", "OneHot"):
+                at = 0 if op.type == "OneHot" else 1
+                if op.inputs[at] is tensor and op.outputs[0].dtype.is_floating:
+                    found += [t for t in op.outputs if all(t is not f for f in found)]
+                    continue
+            for out in op.outputs:
+                if id(out) in seen:
+                    continue
+                seen.add(id(out))
+                if out.dtype.is_integer or (out.dtype.is_floating and op.type in _SAME):
+                    waiting.append(out)
+                elif out.dtype.is_floating and tensor.dtype.is_floating:
+                    differentiable = True
+    return found, differentiable
+
+
+def _needed(graph: Any, wanted: set[str]) -> Any:
+    """Return the part of a graph definition that the wanted operations depend on."""
+    nodes = {node.name: node for node in graph.node}
+    waiting, seen = list(wanted), set(wanted)
+    while waiting:
+        before = {i.lstrip("^").split(":")[0] for i in nodes[waiting.pop()].input} - seen
+        seen |= before
+        waiting += before
+    part = tf.compat.v1.GraphDef(versions=graph.versions, library=graph.library)
+    part.node.extend(node for node in graph.node if node.name in seen)
+    return part
+
+
+_SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze")
+
+
+def _not_differentiable(name: str, dtype: str) -> str:
+    return (
+        "model must be differentiable at the inputs to explain (or embed them as one vector per "
+        "entry); cast whole-number images to float, choose others by inputs=[...], or use "
+        "permutation_importance, feature_ablation or occlusion. "
+        f"Received: input {name!r} of dtype {dtype} without a gradient"
     )
 
 
-# --- loops over chunks -------------------------------------------------------------------------------------------------
+def _attribution(found: dict[str, Any], inputs: Inputs, space: _Space) -> Attribution:
+    def host(name: str) -> np.ndarray | None:
+        return found[name].numpy() if name in found else None
+
+    def packed(name: str) -> Any:
+        if name not in found:
+            return None
+        return inputs.pack([part.numpy().astype(np.float32) for part in found[name]])
+
+    return Attribution(
+        values=packed("values"),
+        output=found["output"].numpy(),
+        baseline_output=host("baseline_output"),
+        gap=host("gap"),
+        stderr=packed("stderr"),
+        prediction=space.unpack_outputs([part.numpy() for part in found["outputs"]]),
+    )
+
+
+# --- loops over chunks ------------------------------------------------------------------------
 
 
 def _layout(n: int, samples: int, batch: int) -> tuple[int, int, int]:
-    """Return (lanes, size, blocks): a chunk holds ``lanes`` examples with ``size`` of their samples each.
+    """Return (lanes, size, blocks): a chunk holds ``lanes`` examples with ``size`` samples each.
 
     An example has ``blocks`` blocks; as soon as there is more than one, a chunk holds one example.
     """
@@ -456,19 +846,19 @@ def _layout(n: int, samples: int, batch: int) -> tuple[int, int, int]:
 def _items(
     order: Any, blocks: Any, lanes: int, step: Callable[..., list[Any]], state: list[Any]
 ) -> list[Any]:
-    """Run ``step`` over all (example, block) pairs, ``lanes`` at a time; examples run fastest.
+    """Run ``step`` over all pairs (example, block), ``lanes`` at a time; examples run fastest.
 
-    ``step(examples, blocks, used, state)`` returns the new state; lanes beyond the end repeat an example and are not used.
+    ``step(examples, block, used, state)`` returns the new state; lanes beyond the end repeat a pair
+    and are not used.
     """
     count = tf.shape(order)[0]
     total = count * blocks
 
     def body(start: Any, state: list[Any]) -> tuple[Any, list[Any]]:
         item = start + tf.range(lanes)
-        item = tf.ensure_shape(item, (lanes,))
-        used = item < total
         kept = tf.minimum(item, total - 1)
-        return start + lanes, step(tf.gather(order, kept % count), kept // count, used, state)
+        examples = tf.gather(order, kept % count)
+        return start + lanes, step(examples, kept // count, item < total, state)
 
     _, state = tf.while_loop(
         lambda start, _: start < total, body, [tf.constant(0), state], parallel_iterations=1
@@ -482,9 +872,34 @@ def _add(whole: Any, examples: Any, used: Any, part: Any) -> Any:
     return tf.tensor_scatter_nd_add(whole, examples[:, None], tf.cast(part, whole.dtype))
 
 
-def _like(lanes: Any, tensor: Any) -> Any:
-    """Return one number per lane in the rank of ``tensor``."""
-    return tf.reshape(lanes, [-1] + [1] * (tensor.shape.rank - 1))
+def _merge(
+    state: list[Any], examples: Any, block: Any, used: Any, units: int, found: list[Any]
+) -> list[Any]:
+    """Return running means and sums of squared deviations with one more block of samples.
+
+    Args:
+        state: mean and sum of squared deviations of each part in turn, (n, ...).
+        examples: rows that the lanes speak of.
+        block: which block of each example this is.
+        used: which lanes count.
+        units: samples of an example in all.
+        found: new samples of each part, (lanes, size, ...).
+    """
+    size = found[0].shape[1]
+    valid = block[:, None] * size + tf.range(size) < units
+    new = []
+    for mean, deviation, part in zip(state[::2], state[1::2], found, strict=True):
+        kept = _spread(valid, part, tf.bool)
+        now = _like(tf.reduce_sum(tf.cast(valid, mean.dtype), axis=1), mean)
+        before = _like(tf.cast(block * size, mean.dtype), mean)
+        part = tf.where(kept, tf.cast(part, mean.dtype), tf.zeros([], mean.dtype))  # noqa: PLW2901
+        average = tf.reduce_sum(part, axis=1) / now
+        off = tf.where(kept, part - average[:, None], tf.zeros([], mean.dtype))
+        shift = average - tf.gather(mean, examples)
+        squares = tf.reduce_sum(off * off, axis=1) + shift * shift * before * now / (before + now)
+        new += [_add(mean, examples, used, shift * now / (before + now))]
+        new += [_add(deviation, examples, used, squares)]
+    return new
 
 
 def _rows(leaves: Any, examples: Any) -> Any:
@@ -496,55 +911,79 @@ def _each(change: Callable[[Any], Any], arrays: Any) -> Any:
     return tf.nest.map_structure(lambda a: None if a is None else change(a), arrays)
 
 
-def _zeros(n: Any, like: Any, dtype: Any = None) -> Any:
-    return tf.zeros(tf.concat([[n], like.shape[1:]], 0), dtype or like.dtype)
+def _like(lanes: Any, tensor: Any) -> Any:
+    """Return one number per lane in the rank of ``tensor``."""
+    return tf.reshape(lanes, [-1] + [1] * (tensor.shape.rank - 1))
 
 
-# --- recipes -----------------------------------------------------------------------------------------------------------
+def _spread(numbers: Any, like: Any, dtype: Any = None) -> Any:
+    """Return numbers (lanes, size) in the rank of ``like`` (lanes, size, ...)."""
+    shape = (*numbers.shape, *[1] * (like.shape.rank - 2))
+    return tf.reshape(tf.cast(numbers, dtype or like.dtype), shape)
+
+
+def _flat(tensor: Any) -> Any:
+    return tf.reshape(tensor, (tensor.shape[0], -1))
+
+
+def _fold(tensor: Any) -> Any:
+    """Return (lanes, size, ...) as rows."""
+    return tf.reshape(tensor, (tensor.shape[0] * tensor.shape[1], *tensor.shape[2:]))
+
+
+def _unfold(rows: Any, lanes: int, size: int) -> Any:
+    """Return rows as (lanes, size, ...)."""
+    return tf.reshape(rows, (lanes, size, *rows.shape[1:]))
+
+
+def _spec(array: Any) -> Any:
+    return tf.TensorSpec((None, *array.shape[1:]) if array.ndim else (), array.dtype)
+
+
+def _wide(tensor: Any) -> Any:
+    return tensor if tensor.dtype in (tf.float32, tf.float64) else tf.cast(tensor, tf.float32)
+
+
+# --- recipes ----------------------------------------------------------------------------------
 
 
 def _plain(times_input: bool) -> _Recipe:
     def graph(
-        space: _Space, layout: tuple[int, int, int], leaves: list[Any], y: Any, extra: list[Any]
+        space: _Space, layout: tuple[int, int, int], leaves: list[Any], y: Any, _: list[Any]
     ) -> dict[str, Any]:
         n = tf.shape(leaves[0])[0]
+        # One pass gives everything, unless the outputs' shapes are unknown or float16 needs tries.
         together = space.fixed and not space.half
-        shapes = [leaves[i] for i in space.explained]
-        state = [_zeros(n, s) for s in shapes]
+        state = space.zeros(n)
+        parts = len(state)
         if together:
-            state += [tf.zeros([n], space.wide), *(_zeros(n, o) for o in space.outputs)]
+            state += [tf.zeros([n], space.wide)]
+            state += [tf.zeros(tf.concat([[n], o.shape[1:]], 0), o.dtype) for o in space.outputs]
 
         def step(examples: Any, _: Any, used: Any, state: list[Any]) -> list[Any]:
-            rows, labels = _rows(leaves, examples), _rows(y, examples)
+            rows = _rows(leaves, examples)
             v = space.open(rows)
-            gradients, scores, outputs = space.gradient(v, rows, labels)
+            found, scores, outputs = space.gradient(v, rows, _rows(y, examples))
             if times_input:
-                gradients = [g * part for g, part in zip(gradients, v, strict=True)]
-            found = space.close(gradients)
+                found = [g * part for g, part in zip(found, v, strict=True)]
+            found = space.close(found)
             if together:
                 found = [*found, scores, *outputs]
             return [_add(s, examples, used, f) for s, f in zip(state, found, strict=True)]
 
         found = _items(tf.range(n), 1, layout[0], step, state)
-        values = found[: len(shapes)]
         if together:
-            return {
-                "values": values,
-                "output": found[len(shapes)],
-                "outputs": found[len(shapes) + 1 :],
-            }
-        scores, outputs = space.forward(leaves, y)
-        return {"values": values, "output": scores, "outputs": outputs}
+            scores, outputs = found[parts], found[parts + 1 :]
+        else:
+            scores, outputs = space.forward(leaves, y)
+        return {"values": found[:parts], "output": scores, "outputs": outputs}
 
     return _Recipe(graph)
 
 
 def _path(levels: list[int], baseline: Any, tolerance: float) -> _Recipe:
-    def extra(inputs: _Inputs) -> list[np.ndarray]:
-        return [
-            _baseline(b, inputs.leaves[i], inputs.names[i])
-            for b, i in zip(inputs.per_example(baseline, "baseline"), inputs.explained, strict=True)
-        ]
+    def given(inputs: Inputs, space: _Space) -> list[Any]:
+        return _points(inputs, space, baseline, "baseline")
 
     def graph(
         space: _Space, layout: tuple[int, int, int], leaves: list[Any], y: Any, extra: list[Any]
@@ -555,60 +994,48 @@ def _path(levels: list[int], baseline: Any, tolerance: float) -> _Recipe:
         output, outputs = space.forward(leaves, y)
         baseline_output = _at_baseline(space, leaves, y, extra)
         delta = output - baseline_output
-        scale = _scale(delta, output, baseline_output)
+        scale = _scale(output, baseline_output)
 
         def level(
             k: Any, order: Any, values: list[Any], gap: Any
         ) -> tuple[Any, Any, list[Any], Any]:
             def step(examples: Any, block: Any, used: Any, state: list[Any]) -> list[Any]:
-                rows, labels = _rows(leaves, examples), _rows(y, examples)
-                v, b = space.open(rows), _base(extra, examples)
+                rows = _rows(leaves, examples)
+                v, b = space.open(rows), _base(space, extra, examples, rows)
                 at = tf.gather(first, k) + block
-                alpha, weight = tf.gather(nodes, at), tf.gather(weights, at)
-                way = [p - q for p, q in zip(v, b, strict=True)]
+                way = [(p - q)[:, None] for p, q in zip(v, b, strict=True)]
                 points = [
-                    _fold(q[:, None] + _spread(alpha, p) * w[:, None])
-                    for p, q, w in zip(v, b, way, strict=True)
+                    _fold(q[:, None] + _spread(tf.gather(nodes, at), w) * w)
+                    for q, w in zip(b, way, strict=True)
                 ]
                 many = tf.repeat(tf.range(lanes), size)
-                gradients, _, _ = space.gradient(points, _rows(rows, many), _rows(labels, many))
+                labels = _rows(_rows(y, examples), many)
+                found, _, _ = space.gradient(points, _rows(rows, many), labels)
                 parts = [
-                    w * tf.reduce_sum(_unfold(g, lanes, size) * _spread(weight, w), axis=1)
-                    for g, w in zip(gradients, way, strict=True)
+                    tf.reduce_sum(_unfold(g, lanes, size) * _spread(tf.gather(weights, at), w), 1)
+                    * w[:, 0]
+                    for g, w in zip(found, way, strict=True)
                 ]
-                parts = space.close(parts)
-                return [_add(s, examples, used, p) for s, p in zip(state, parts, strict=True)]
+                return [
+                    _add(s, examples, used, p)
+                    for s, p in zip(state, space.close(parts), strict=True)
+                ]
 
-            found = _items(
-                order, tf.gather(blocks, k), lanes, step, [tf.zeros_like(s) for s in values]
-            )
-            total = tf.add_n(
-                [tf.reduce_sum(tf.cast(f, gap.dtype), range(1, f.shape.rank)) for f in found]
-            )
-            new = tf.abs(total - delta) / scale
-            chosen = tf.scatter_nd(order[:, None], tf.ones_like(order), [n]) > 0
-            better = chosen & ((k == 0) | (new < gap))
+            found = _items(order, tf.gather(blocks, k), lanes, step, space.zeros(n))
+            new = tf.abs(_total(found, delta) - delta) / scale
+            tried = tf.scatter_nd(order[:, None], tf.ones_like(order), tf.shape(delta)) > 0
+            better = tried & ((k == 0) | (new < gap))
             values = [tf.where(_like(better, s), f, s) for f, s in zip(found, values, strict=True)]
             gap = tf.where(better, new, gap)
             return k + 1, tf.cast(tf.where(gap > tolerance)[:, 0], tf.int32), values, gap
 
-        start = [
-            tf.constant(0),
-            tf.range(n),
-            [_zeros(n, leaves[i]) for i in space.explained],
-            tf.zeros_like(delta),
-        ]
-        loose = [
-            tf.TensorShape([]),
-            tf.TensorShape([None]),
-            [s.shape for s in start[2]],
-            start[3].shape,
-        ]
+        zeros, start = space.zeros(n), tf.zeros_like(delta)
+        shapes = [tf.TensorShape([]), tf.TensorShape([None]), [z.shape for z in zeros], start.shape]
         _, _, values, gap = tf.while_loop(
             lambda k, order, *_: (k < len(levels)) & (tf.size(order) > 0),
             level,
-            start,
-            shape_invariants=loose,
+            [tf.constant(0), tf.range(n), zeros, start],
+            shape_invariants=shapes,
             parallel_iterations=1,
         )
         return {
@@ -619,19 +1046,21 @@ def _path(levels: list[int], baseline: Any, tolerance: float) -> _Recipe:
             "gap": gap,
         }
 
-    return _Recipe(graph, samples=levels[0], extra=extra)
+    return _Recipe(graph, samples=levels[0], given=given)
 
 
 def _quadrature(levels: list[int], size: int, dtype: Any) -> tuple[Any, Any, Any, Any]:
-    """Return nodes and weights as rows of ``size``, and for each level its first row and number of rows."""
-    nodes, weights, first, blocks = [], [], [], []
+    """Return nodes and weights as rows of ``size``, and each level's first row and their number."""
+    nodes: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
+    first: list[int] = []
+    blocks: list[int] = []
     for steps in levels:
-        at, weight = gauss_legendre(steps)
-        rows = -(-steps // size)
+        count = -(-steps // size)
         first.append(sum(blocks))
-        blocks.append(rows)
-        nodes.append(np.pad(at, (0, rows * size - steps)).reshape(rows, size))
-        weights.append(np.pad(weight, (0, rows * size - steps)).reshape(rows, size))
+        blocks.append(count)
+        for whole, part in zip((nodes, weights), gauss_legendre(steps), strict=True):
+            whole.append(np.pad(part, (0, count * size - steps)).reshape(count, size))
     return (
         tf.constant(np.concatenate(nodes), dtype),
         tf.constant(np.concatenate(weights), dtype),
@@ -640,46 +1069,266 @@ def _quadrature(levels: list[int], size: int, dtype: Any) -> tuple[Any, Any, Any
     )
 
 
-def _scale(delta: Any, output: Any, baseline_output: Any) -> Any:
-    """Return what a gap is measured against: the difference, but no less than a thousandth of the outputs."""
+def _scale(output: Any, baseline_output: Any) -> Any:
+    """Return what a gap is measured against.
+
+    The difference, but no less than a thousandth of the outputs, below which it is rounding.
+    """
     floor = 1e-3 * tf.maximum(tf.abs(output), tf.abs(baseline_output))
-    return tf.maximum(tf.maximum(tf.abs(delta), floor), delta.dtype.as_numpy_dtype(1e-30))
+    return tf.maximum(tf.maximum(tf.abs(output - baseline_output), floor), 1e-30)
 
 
-def _base(extra: list[Any], examples: Any) -> list[Any]:
-    return [tf.gather(b, tf.minimum(examples, tf.shape(b)[0] - 1)) for b in extra]
+def _total(values: list[Any], like: Any) -> Any:
+    """Return the sum of all values of each example."""
+    sums = [tf.reduce_sum(tf.cast(v, like.dtype), list(range(1, v.shape.rank))) for v in values]
+    return tf.add_n(sums)
+
+
+def _points(inputs: Inputs, space: _Space, given: Any, what: str) -> list[Any]:
+    """Return baselines as arrays; a number for table rows stays a number."""
+    return [
+        np.asarray(b, np.float32)
+        if cuts and np.ndim(b) == 0
+        else _baseline(b, inputs.leaves[i], inputs.names[i], what)
+        for b, i, cuts in zip(inputs.spread(given, what), inputs.explained, space.cuts, strict=True)
+    ]
+
+
+def _base(space: _Space, extra: list[Any], examples: Any, rows: list[Any]) -> list[Any]:
+    """Return the baseline of chosen examples as points; a number fills whole table rows."""
+    moved = [
+        tf.gather(b, tf.minimum(examples, tf.shape(b)[0] - 1)) if b.shape.rank else None
+        for b in extra
+    ]
+    points, found = iter(space.open(space.replaced(moved, rows))), []
+    for b, cuts in zip(extra, space.cuts, strict=True):
+        for _ in cuts or [None]:
+            point = next(points)
+            found.append(point if b.shape.rank else tf.zeros_like(point) + tf.cast(b, point.dtype))
+    return found
 
 
 def _at_baseline(space: _Space, leaves: list[Any], y: Any, extra: list[Any]) -> Any:
-    """Return the target at the baseline (n,); a baseline that all examples share passes through the model once."""
+    """Return the target at the baseline (n,); one that is shared passes through the model once."""
     n = tf.shape(leaves[0])[0]
-    if space.held:
-        rows = tf.minimum
-        full = [tf.gather(b, rows(tf.range(n), tf.shape(b)[0] - 1)) for b in extra]
-        return space.forward(space.replaced(full, leaves), y)[0]
+    if space.tied:
+        return space.forward(leaves, y, 1, lambda at, rows: _base(space, extra, at, rows))[0]
     count = tf.reduce_max([tf.shape(b)[0] for b in extra])
     full = [tf.gather(b, tf.minimum(tf.range(count), tf.shape(b)[0] - 1)) for b in extra]
-    return space.forward(space.replaced(full, leaves), y, n // count)[0]
+    scores, _ = space.forward(full, y, n // count)
+    return scores if y is not None else tf.repeat(scores, n // count)
 
 
-def _fold(tensor: Any) -> Any:
-    """Return (lanes, size, ...) as rows."""
-    return tf.reshape(tensor, (tensor.shape[0] * tensor.shape[1], *tensor.shape[2:]))
+def _mean(mean: Any, deviation: Any, units: int) -> tuple[Any, Any]:
+    spread = tf.sqrt(deviation / (units * (units - 1))) if units > 1 else deviation * np.nan
+    return mean, spread
 
 
-def _unfold(rows: Any, lanes: int, size: int) -> Any:
-    return tf.reshape(rows, (lanes, size, *rows.shape[1:]))
+def _mean_of_squares(mean: Any, deviation: Any, units: int) -> tuple[Any, Any]:
+    return _mean(mean, deviation, units)
 
 
-def _spread(numbers: Any, like: Any) -> Any:
-    """Return numbers (lanes, size) with axes of length 1 for the features of ``like``."""
-    return tf.reshape(tf.cast(numbers, like.dtype), (*numbers.shape, *[1] * (like.shape.rank - 1)))
+def _variance(mean: Any, deviation: Any, units: int) -> tuple[Any, Any]:
+    return deviation / (units - 1), None
 
 
-# --- checks on the host ------------------------------------------------------------------------------------------------
+def _noisy(
+    method: str,
+    finish: Callable[[Any, Any, int], tuple[Any, Any]],
+    n_samples: int,
+    stdev: Any,
+    seed: int,
+    relative: bool,
+    inputs: Sequence[str | int] | None,
+    *,
+    mirrored: bool = False,
+) -> Binder:
+    copies = 2 if mirrored else 1
+    units = -(-_whole("n_samples", n_samples, 1) // copies)
+    _check_stdev(stdev)
+    params = {
+        "n_samples": units * copies,
+        "stdev": _told(stdev),
+        "relative": bool(relative),
+        "seed": _whole("seed", seed, 0),
+    }
+
+    def given(inputs: Inputs, space: _Space) -> list[Any]:
+        return _widths(inputs, space, stdev)
+
+    def graph(
+        space: _Space, layout: tuple[int, int, int], leaves: list[Any], y: Any, extra: list[Any]
+    ) -> dict[str, Any]:
+        lanes, size, blocks = layout
+        n = tf.shape(leaves[0])[0]
+
+        def step(examples: Any, block: Any, used: Any, state: list[Any]) -> list[Any]:
+            rows = _rows(leaves, examples)
+            v, points = space.open(rows), []
+            for k, (part, width) in enumerate(zip(v, _owned(space, extra), strict=True)):
+                noise = _normal(seed, k, examples[0] * units + block[0] * size, lanes * size, part)
+                spread = tf.cast(width, part.dtype)
+                if relative:
+                    flat = _flat(part)
+                    spread *= _like(tf.reduce_max(flat, 1) - tf.reduce_min(flat, 1), part)
+                noise = _unfold(noise, lanes, size) * (spread + tf.zeros_like(part))[:, None]
+                both = tf.stack([noise, -noise], axis=2) if mirrored else noise[:, :, None]
+                points.append(_fold(_fold(part[:, None, None] + both)))
+            many = tf.repeat(tf.range(lanes), size * copies)
+            labels = _rows(_rows(y, examples), many)
+            found, _, _ = space.gradient(points, _rows(rows, many), labels)
+            samples = [
+                tf.reduce_mean(_unfold(_unfold(g, lanes * size, copies), lanes, size), axis=2)
+                for g in space.close(found)
+            ]
+            if finish is _mean_of_squares:
+                samples = [s * s for s in samples]
+            return _merge(state, examples, block, used, units, samples)
+
+        state = [z for part in space.zeros(n) for z in (part, part)]
+        state = _items(tf.range(n), blocks, lanes, step, state)
+        pairs = zip(state[::2], state[1::2], strict=True)
+        values, stderr = zip(*(finish(m, d, units) for m, d in pairs), strict=True)
+        output, outputs = space.forward(leaves, y)
+        found = {"values": list(values), "output": output, "outputs": outputs}
+        return found if stderr[0] is None else {**found, "stderr": list(stderr)}
+
+    recipe = _Recipe(graph, samples=units, rows=copies, given=given)
+    return _binder(method, params, inputs, recipe, signed=finish is _mean)
 
 
-def check_inputs(model: Any, x: Any, chosen: Sequence[str | int] | None = None) -> _Inputs:
+def _expected(background: Any, units: int, seed: int, stdev: Any) -> _Recipe:
+    def given(inputs: Inputs, space: _Space) -> list[Any]:
+        parts = [
+            _background(part, inputs.leaves[i], inputs.names[i])
+            for part, i in zip(
+                inputs.spread(background, "background"), inputs.explained, strict=True
+            )
+        ]
+        if len({len(part) for part in parts}) > 1:
+            raise ValueError(
+                "background must have the same number of examples in each input. "
+                f"Received: {[len(part) for part in parts]}"
+            )
+        chosen, places = _draws(inputs.n, units, len(parts[0]), seed)
+        return [
+            parts,
+            chosen,
+            places.astype(space.wide.as_numpy_dtype),
+            _widths(inputs, space, stdev),
+        ]
+
+    def graph(
+        space: _Space, layout: tuple[int, int, int], leaves: list[Any], y: Any, extra: list[Any]
+    ) -> dict[str, Any]:
+        lanes, size, blocks = layout
+        parts, chosen, places, widths = extra
+        n = tf.shape(leaves[0])[0]
+
+        def step(examples: Any, block: Any, used: Any, state: list[Any]) -> list[Any]:
+            many = tf.repeat(tf.range(lanes), size)
+            column = tf.minimum(block[:, None] * size + tf.range(size), units - 1)
+            rows, labels = _rows(_rows(leaves, examples), many), _rows(_rows(y, examples), many)
+            drawn = tf.reshape(tf.gather(chosen, examples), (lanes, units))
+            drawn = tf.reshape(tf.gather(drawn, column, axis=1, batch_dims=1), (-1,))
+            t = tf.gather(tf.gather(places, examples), column, axis=1, batch_dims=1)
+            t = tf.reshape(t, (lanes * size, 1))
+            v = space.open(rows)
+            b = space.open(space.replaced([tf.gather(p, drawn) for p in parts], rows))
+            if np.any(_check_stdev(stdev)):
+                first = examples[0] * units + block[0] * size
+                v = [
+                    part + _normal(seed, k, first, lanes * size, part) * tf.cast(width, part.dtype)
+                    for k, (part, width) in enumerate(zip(v, _owned(space, widths), strict=True))
+                ]
+            way = [p - q for p, q in zip(v, b, strict=True)]
+            pair = tf.concat([t, 1 - t], axis=1)
+            points = [
+                _fold(q[:, None] + _spread(pair, w[:, None]) * w[:, None])
+                for q, w in zip(b, way, strict=True)
+            ]
+            twice = tf.repeat(tf.range(lanes * size), 2)
+            found, _, _ = space.gradient(points, _rows(rows, twice), _rows(labels, twice))
+            samples = [
+                w * tf.reduce_mean(_unfold(g, lanes * size, 2), axis=1)
+                for g, w in zip(found, way, strict=True)
+            ]
+            samples = space.close(samples)
+            if space.tied:
+                samples.append(space.at(b, rows, labels)[0])
+            return _merge(
+                state, examples, block, used, units, [_unfold(s, lanes, size) for s in samples]
+            )
+
+        zeros = space.zeros(n)
+        if space.tied:
+            zeros.append(tf.zeros([n], space.wide))
+        state = _items(
+            tf.range(n), blocks, lanes, step, [z for part in zeros for z in (part, part)]
+        )
+        found = [_mean(m, d, units) for m, d in zip(state[::2], state[1::2], strict=True)]
+        output, outputs = space.forward(leaves, y)
+        if space.tied:
+            baseline_output = found.pop()[0]
+        else:
+            count = tf.shape(parts[0])[0]
+            tiled = _each(lambda t: tf.tile(t, tf.stack([count, *[1] * (t.shape.rank - 1)])), y)
+            scores, _ = space.forward(parts, tiled, n)
+            scores = tf.reshape(scores, tf.stack([count, -1]))
+            baseline_output = tf.reduce_mean(scores, axis=0) + tf.zeros_like(output)
+        values = [mean for mean, _ in found]
+        delta = output - baseline_output
+        return {
+            "values": values,
+            "stderr": [spread for _, spread in found],
+            "output": output,
+            "outputs": outputs,
+            "baseline_output": baseline_output,
+            "gap": tf.abs(_total(values, delta) - delta) / _scale(output, baseline_output),
+        }
+
+    return _Recipe(graph, samples=units, rows=2, given=given)
+
+
+def _draws(n: int, units: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which background example each sample uses, (n, units), and where it stands, [0, 1)."""
+    chosen, places = np.empty((n, units), np.int32), np.empty((n, units))
+    for example in range(n):
+        rng = np.random.default_rng([seed, example])
+        rounds = [rng.permutation(count) for _ in range(-(-units // count))]
+        chosen[example] = np.concatenate(rounds)[:units]
+        places[example] = rng.random(units)
+    return chosen, places
+
+
+def _normal(seed: int, part: int, first: Any, count: int, like: Any) -> Any:
+    """Return standard normal noise (count, ...) for the samples from number ``first`` on.
+
+    The numbers of a sample depend on the seed and the sample's own number alone: they are counted
+    off a Philox stream, from which each sample takes as many whole steps as it needs.
+    """
+    numbers = 4 if like.dtype == tf.float32 else 2
+    size = int(np.prod(like.shape[1:]))
+    steps = -(-size // numbers)
+    key = int(np.random.SeedSequence([seed, part]).generate_state(1, np.uint64)[0])
+    counter = tf.stack([tf.cast(first, tf.uint64) * np.uint64(steps), tf.zeros([], tf.uint64)])
+    noise = tf.raw_ops.StatelessRandomNormalV2(
+        shape=(count, steps * numbers),
+        key=tf.constant([key], tf.uint64),
+        counter=counter,
+        alg=1,  # Philox, on every device
+        dtype=like.dtype,
+    )
+    return tf.reshape(noise[:, :size], (count, *like.shape[1:]))
+
+
+def _owned(space: _Space, per_input: list[Any]) -> list[Any]:
+    """Return one entry per point from one per explained input."""
+    pairs = zip(per_input, space.cuts, strict=True)
+    return [part for part, cuts in pairs for _ in cuts or [None]]
+
+
+def check_inputs(model: Any, x: Any, chosen: Sequence[str | int] | None = None) -> Inputs:
     """Return examples as flat arrays in the type the model reads, or refuse them with a sentence.
 
     Args:
@@ -692,8 +1341,8 @@ def check_inputs(model: Any, x: Any, chosen: Sequence[str | int] | None = None) 
 
     Raises:
         TypeError: not numbers.
-        ValueError: no examples, different numbers of examples, a shape the model does not take, or values that are not
-            finite.
+        ValueError: no examples, different numbers of examples, a shape the model does not take, or
+            values that are not finite.
     """
     structure = x if isinstance(x, Mapping) or _is_structure(x) else np.asarray(x)
     leaves = [np.asarray(leaf) for leaf in _flatten(structure, structure)]
@@ -715,13 +1364,14 @@ def check_inputs(model: Any, x: Any, chosen: Sequence[str | int] | None = None) 
             f"x must have the same number of examples in each input. "
             f"Received: {dict(zip(names, map(len, leaves), strict=True))}"
         )
-    return _Inputs(structure, leaves, names, _chosen(chosen, names))
+    return Inputs(structure, leaves, names, _chosen(chosen, names))
 
 
 def _leaf(leaf: np.ndarray, name: str, expected: Any, wide: Any) -> np.ndarray:
     if leaf.dtype.kind not in "biuf":
         raise TypeError(
-            f"x must hold numbers to have gradients; explain text and categories by permutation_importance, "
+            "x must hold numbers to have gradients; explain text and categories by "
+            "permutation_importance, "
             f"feature_ablation or occlusion. Received: input {name!r} of dtype {leaf.dtype}"
         )
     if leaf.ndim == 0 or leaf.size == 0:
@@ -745,22 +1395,59 @@ def _leaf(leaf: np.ndarray, name: str, expected: Any, wide: Any) -> np.ndarray:
     return leaf.astype(wide) if leaf.dtype.kind == "f" else leaf
 
 
-def _baseline(baseline: Any, leaf: np.ndarray, name: str) -> np.ndarray:
+def _baseline(values: Any, leaf: np.ndarray, name: str, what: str) -> np.ndarray:
     """Return a baseline as (1, ...) or (n, ...) in the type of the input."""
-    array = np.asarray(baseline, leaf.dtype)
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"baseline must be finite. Received: a baseline with NaN or infinity for {name!r}"
-        )
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise ValueError(f"{what} must hold finite numbers. Received: {array} for input {name!r}")
+    array = array.astype(leaf.dtype)
     if array.shape == leaf.shape:
         return array
     try:
         return np.ascontiguousarray(np.broadcast_to(array, (1, *leaf.shape[1:])))
     except ValueError:
         raise ValueError(
-            f"baseline must be a number or have shape {leaf.shape[1:]} or {leaf.shape} for input {name!r}. "
-            f"Received: shape {array.shape}"
+            f"{what} must be a number or have shape {leaf.shape[1:]} or {leaf.shape} for input "
+            f"{name!r}. Received: shape {array.shape}"
         ) from None
+
+
+def _background(values: Any, leaf: np.ndarray, name: str) -> np.ndarray:
+    """Return background examples (N, ...) in the type of the input."""
+    array = np.asarray(values)
+    if array.shape[1:] != leaf.shape[1:] or array.size == 0:
+        raise ValueError(
+            f"background must hold examples of shape {leaf.shape[1:]} for input {name!r}. "
+            f"Received: shape {array.shape}"
+        )
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise ValueError(
+            f"background must hold finite numbers. Received: dtype {array.dtype} for input {name!r}"
+        )
+    return array.astype(leaf.dtype)
+
+
+def _widths(inputs: Inputs, space: _Space, stdev: Any) -> list[Any]:
+    """Return one standard deviation per explained input, a number or (1, ...)."""
+    found = []
+    given = inputs.spread(stdev, "stdev")
+    for width, i, cuts in zip(given, inputs.explained, space.cuts, strict=True):
+        array = np.asarray(width, np.float32)
+        if array.ndim and (cuts or array.shape != inputs.leaves[i].shape[1:]):
+            raise ValueError(
+                "stdev must be a number, or an array of the shape of one example of an input that "
+                f"is not embedded. Received: shape {array.shape} for input {inputs.names[i]!r}"
+            )
+        found.append(array[None] if array.ndim else array)
+    return found
+
+
+def _check_stdev(stdev: Any) -> Any:
+    for part in stdev.values() if isinstance(stdev, Mapping) else [stdev]:
+        array = np.asarray(part, float)
+        if not (np.isfinite(array).all() and (array >= 0).all()):
+            raise ValueError(f"stdev must not be negative. Received: stdev={part!r}")
+    return [np.any(part) for part in stdev.values()] if isinstance(stdev, Mapping) else stdev
 
 
 def _chosen(chosen: Sequence[str | int] | None, names: list[str]) -> list[int]:
@@ -782,12 +1469,12 @@ def _chosen(chosen: Sequence[str | int] | None, names: list[str]) -> list[int]:
 def _is_structure(x: Any) -> bool:
     """Whether a list or tuple holds arrays of its own rather than numbers."""
     return isinstance(x, (list, tuple)) and any(
-        hasattr(part, "shape") and np.ndim(part) > 0 or isinstance(part, Mapping) for part in x
+        isinstance(part, Mapping) or (hasattr(part, "shape") and np.ndim(part) > 0) for part in x
     )
 
 
 def _flatten(values: Any, structure: Any) -> list[Any]:
-    """Return the leaves of ``values`` in the order of ``structure`` (keys of dictionaries sorted)."""
+    """Return the leaves of ``values`` in the order of ``structure``, keys sorted."""
     if isinstance(structure, Mapping):
         return [leaf for key in sorted(structure) for leaf in _flatten(values[key], structure[key])]
     if _is_structure(structure):
@@ -806,7 +1493,30 @@ def _rebuild(structure: Any, leaves: Any) -> Any:
     return next(leaves)
 
 
-def _shape_of(structure: Any) -> Any:
+def _same(values: Any, structure: Any) -> bool:
+    """Whether values have the structure of x."""
+    if isinstance(structure, Mapping):
+        return (
+            isinstance(values, Mapping)
+            and values.keys() >= structure.keys()
+            and all(_same(values[key], structure[key]) for key in structure)
+        )
+    if _is_structure(structure):
+        return (
+            isinstance(values, (list, tuple))
+            and len(values) == len(structure)
+            and all(map(_same, values, structure))
+        )
+    return not isinstance(values, Mapping)
+
+
+def _form(values: Any) -> str:
+    if isinstance(values, Mapping):
+        return f"a dictionary of {sorted(map(str, values))}"
+    return f"{type(values).__name__} of shape {np.shape(values)}"
+
+
+def _emptied(structure: Any) -> Any:
     return _rebuild(structure, iter([0] * len(_flatten(structure, structure))))
 
 

@@ -1,8 +1,9 @@
 """What is explained: one number per example, computed from a model's outputs and the labels.
 
-A target is any callable ``(outputs, y) -> (n,)``. The five of this module (`log_odds`, `logit`, `probability`,
-`log_probability`, `value`) find the pre-activations of the model's head themselves, by walking the traced graph back from
-the outputs; the model is never changed for it. The head decides what a target means:
+A target is any callable ``(outputs, y) -> (n,)``. The five of this module (`log_odds`, `logit`,
+`probability`, `log_probability`, `value`) find the pre-activations of the model's head themselves,
+by walking the traced graph back from the outputs; the model is never changed for it. The head
+decides what a target means:
 
 ========================= ================================================ ==================
 head                      `log_odds`                                       labels
@@ -35,7 +36,8 @@ class Head:
     """How a model's output was made.
 
     Attributes:
-        kind: "softmax" (rows of k logits), "sigmoid" (k independent units) or "value" (one unit without activation).
+        kind: "softmax" (rows of k logits), "sigmoid" (k independent units) or "value" (one unit
+            without activation).
         logits: pre-activations, (n, k), float32 or float64; for "value" the output itself, (n, 1).
         outputs: the output as the model gives it, as (n, k) of the same type.
     """
@@ -56,8 +58,9 @@ class Head:
 def log_odds(outputs: Any, y: Any) -> Any:
     """Return the log-odds of class ``y`` against all others: ``z_c - logsumexp_{j != c} z_j``.
 
-    Equals ``log(p_c / (1 - p_c))``, but is computed from the pre-activations, so that neither value nor gradient dies as
-    the model grows confident, and (other than a raw logit) does not depend on a constant added to all logits.
+    Equals ``log(p_c / (1 - p_c))``, but is computed from the pre-activations, so that neither value
+    nor gradient dies as the model grows confident, and (other than a raw logit) does not depend on
+    a constant added to all logits.
 
     Args:
         outputs: the model's output, (n, k), (n, 1) or (n,), as a tensor of the traced graph.
@@ -80,7 +83,8 @@ def log_odds(outputs: Any, y: Any) -> Any:
 def logit(outputs: Any, y: Any) -> Any:
     """Return the pre-activation ``z_c`` of class ``y``; for a single sigmoid unit ``+z`` or ``-z``.
 
-    Raw logits of a softmax are only known up to a constant that all classes share: prefer `log_odds`.
+    Raw logits of a softmax are only known up to a constant that all classes share: prefer
+        `log_odds`.
 
     Args:
         outputs: the model's output, (n, k), (n, 1) or (n,), as a tensor of the traced graph.
@@ -123,7 +127,7 @@ def probability(outputs: Any, y: Any) -> Any:
 
 
 def log_probability(outputs: Any, y: Any) -> Any:
-    """Return ``log p_c``, the logarithm of the probability of class ``y`` (minus the cross-entropy loss).
+    """Return ``log p_c`` of class ``y``, minus the cross-entropy loss.
 
     Args:
         outputs: the model's output, (n, k), (n, 1) or (n,), as a tensor of the traced graph.
@@ -190,7 +194,8 @@ def of_output(output: str | int, target: Target = log_odds) -> Target:
     """Return a target that applies ``target`` to one output of a multi-output model.
 
     Args:
-        output: name of the output (key of a dictionary, or name of the output layer), or its position.
+        output: name of the output (key of a dictionary, or name of the output layer), or its
+            position.
         target: what to explain of this output.
 
     Returns:
@@ -207,7 +212,7 @@ def of_output(output: str | int, target: Target = log_odds) -> Target:
 
 
 def name(target: Target) -> str:
-    """Return the name of a target as it stands in the log: "log-odds", "probability", the callable's own name."""
+    """Return the name of a target as it stands in the log: "log-odds", or a callable's own name."""
     if isinstance(target, _OfOutput):
         return f"{name(target.target)} of output {target.output}"
     own = getattr(target, "__name__", type(target).__name__)
@@ -217,11 +222,11 @@ def name(target: Target) -> str:
 
 
 class Score:
-    """The score of a model: ``score(x, y) -> (scores (n,), outputs)``, for eager code and inside ``tf.function``.
+    """The score of a model: ``score(x, y) -> (scores (n,), outputs)``, eager or in ``tf.function``.
 
-    `labels` validates labels on the host; it must be called before a score is computed from them, because a traced graph
-    cannot refuse an impossible class. A call leaves no trace in the model: weights, statistics, seeds, metrics and losses
-    are as before.
+    `labels` validates labels on the host; it must be called before a score is computed from them,
+    because a traced graph cannot refuse an impossible class. A call leaves no trace in the model:
+    weights, statistics, seeds, metrics and losses are as before.
     """
 
     def __init__(self, model: Any, target: Target) -> None:
@@ -263,18 +268,20 @@ class Score:
             )
         if not scores.dtype.is_floating:
             raise TypeError(
-                f"target must return floating-point scores. Received: {scores.dtype.name} from {self.name}"
+                f"target must return floating-point scores. Received: {scores.dtype.name} from "
+                f"{self.name}"
             )
         return scores if scores.dtype == tf.float64 else tf.cast(scores, tf.float32)
 
     def forward(self, x: Any) -> Any:
         """Return the model's outputs for ``x`` without touching its state."""
-        # What a layer would assign (statistics, seeds, metrics) or add as a loss ends in the scope and is dropped with it.
+        # What a layer would assign (statistics, seeds, metrics) or add as a loss ends in the scope
+        # and is dropped with it.
         with keras.StatelessScope(collect_losses=True, initialize_variables=False):
             return self.model(x, training=False)
 
     def cross(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return the scores of each row of ``x`` under each of its labels, and the outputs, inside a graph.
+        """Return scores of each row of ``x`` under each of its labels, and outputs, inside a graph.
 
         Args:
             x: r rows of inputs.
@@ -296,13 +303,16 @@ class Score:
         Args:
             y: labels of the n examples, or None.
             n: number of examples.
-            x: inputs, needed only when no score was traced yet (the number of classes is found by tracing once).
+            x: inputs, needed only when no score was traced yet (the number of classes is found by
+                tracing once).
 
         Returns:
-            (n,) int32 for the targets of this module (zeros where none are needed); as given for other targets.
+            (n,) int32 for the targets of this module (zeros where none are needed); as given for
+            other targets.
 
         Raises:
-            ValueError: labels are missing, out of range, of the wrong length or not one class per example.
+            ValueError: labels are missing, out of range, of the wrong length or not one class per
+                example.
         """
         target = self.target
         while isinstance(target, _OfOutput):
@@ -326,7 +336,7 @@ class Score:
 
 
 def bind(model: Any, target: Target = log_odds) -> Score:
-    """Return the score of ``model`` under ``target``: a callable ``score(x, y) -> (scores (n,), outputs)``.
+    """Return the score of ``model`` under ``target``, as ``score(x, y) -> (scores (n,), outputs)``.
 
     Args:
         model: a built Keras model on the TensorFlow backend, of any kind.
@@ -353,7 +363,8 @@ def bind(model: Any, target: Target = log_odds) -> Score:
         raise TypeError(f"target must be a callable (outputs, y) -> (n,). Received: {target!r}")
     if not model.built:
         raise ValueError(
-            "model must be built before it is explained: call it once on data, or model.build(input_shape). "
+            "model must be built before it is explained: call it once on data, or "
+            "model.build(input_shape). "
             f"Received: the unbuilt model {model.name!r}"
         )
     return Score(model, target)
@@ -363,7 +374,8 @@ def check_labels(y: Any, n: int, classes: int, what: str = "log-odds") -> np.nda
     """Return labels as (n,) int32 classes, or refuse them with a sentence.
 
     Args:
-        y: integers (n,) or (n, 1) (also as whole floats or booleans), or one-hot rows (n, classes), or None.
+        y: integers (n,) or (n, 1) (also as whole floats or booleans), or one-hot rows (n, classes),
+            or None.
         n: number of examples.
         classes: number of classes; 0 when the target needs no labels.
         what: name of the target, for messages.
@@ -373,7 +385,8 @@ def check_labels(y: Any, n: int, classes: int, what: str = "log-odds") -> np.nda
 
     Raises:
         TypeError: labels are not numbers.
-        ValueError: labels are missing, out of range, of the wrong length, NaN, or not one class per example.
+        ValueError: labels are missing, out of range, of the wrong length, NaN, or not one class per
+            example.
 
     Example:
         >>> check_labels([[0, 1], [1, 0]], n=2, classes=2)
@@ -402,13 +415,15 @@ def check_labels(y: Any, n: int, classes: int, what: str = "log-odds") -> np.nda
         if not hot.all():
             row = int(np.flatnonzero(~hot)[0])
             raise ValueError(
-                "y must name one class per example, as numbers or one-hot rows; explain several classes by calling once for "
+                "y must name one class per example, as numbers or one-hot rows; explain several "
+                "classes by calling once for "
                 f"each. Received: y[{row}]={np.array2string(y[row], threshold=8)}"
             )
-        return np.argmax(y, axis=1).astype(np.int32)
+        return np.asarray(np.argmax(y, axis=1), np.int32)
     if y.ndim != 1:
         raise ValueError(
-            f"y must have shape ({n},), ({n}, 1) or one-hot ({n}, {classes}). Received: shape {y.shape}"
+            f"y must have shape ({n},), ({n}, 1) or one-hot ({n}, {classes}). Received: shape "
+            f"{y.shape}"
         )
     if y.dtype.kind == "f" and (y != np.round(y)).any():
         wrong = y[y != np.round(y)][0]
@@ -418,14 +433,15 @@ def check_labels(y: Any, n: int, classes: int, what: str = "log-odds") -> np.nda
         raise ValueError(
             f"target must be below {classes} classes. Received: target={y[outside][0]:g}"
         )
-    return y.astype(np.int32)
+    return np.asarray(y, np.int32)
 
 
 def head_of(output: Any, what: str = "log_odds") -> Head:
     """Return how an output tensor of a traced graph was made, with its pre-activations.
 
-    The walk goes back through Identity, Cast, Reshape and Squeeze to a Softmax, LogSoftmax or Sigmoid operation. Behind a
-    mean or mixture of softmaxes the logarithm of the mixture takes the place of the logits.
+    The walk goes back through Identity, Cast, Reshape and Squeeze to a Softmax, LogSoftmax or
+    Sigmoid operation. Behind a mean or mixture of softmaxes the logarithm of the mixture takes the
+    place of the logits.
 
     Args:
         output: (n, k), (n, 1) or (n,) tensor of a graph that is being traced.
@@ -541,14 +557,16 @@ def _matrix(output: Any, what: str) -> Any:
     if not tf.is_tensor(output):
         flat = list(output) if isinstance(output, Mapping) else len(tf.nest.flatten(output))
         raise ValueError(
-            f"target {what} must be given one output of several, as targets.of_output(name_or_position, {what}). "
+            f"target {what} must be given one output of several, as "
+            f"targets.of_output(name_or_position, {what}). "
             f"Received: outputs {flat}"
         )
     if output.shape.rank == 1:
         output = output[:, None]
     if output.shape.rank != 2 or output.shape[1] is None:
         raise ValueError(
-            f"target {what} must see outputs of shape (n, k) or (n,); reduce others in a callable (outputs, y) -> (n,). "
+            f"target {what} must see outputs of shape (n, k) or (n,); reduce others in a callable "
+            "(outputs, y) -> (n,). "
             f"Received: output shape {tuple(output.shape)}"
         )
     return _wide(output)
@@ -570,14 +588,15 @@ def _classifier(outputs: Any, what: str) -> Head:
     head = head_of(outputs, what)
     if head.kind == "value":
         raise ValueError(
-            f"target {what} must see a softmax or sigmoid head or at least two logits; use targets.value. "
+            f"target {what} must see a softmax or sigmoid head or at least two logits; use "
+            "targets.value. "
             "Received: one unit without activation"
         )
     return head
 
 
 def _by_position(model: Any, target: Target) -> Target:
-    """Return the target with an output layer's name replaced by its position, where outputs come as a list."""
+    """Return the target with an output's name replaced by its position, where outputs are a list."""
     names = getattr(model, "output_names", None)
     structure = getattr(model, "_outputs_struct", None)
     if (
@@ -588,7 +607,8 @@ def _by_position(model: Any, target: Target) -> Target:
     ):
         if target.output not in names:
             raise ValueError(
-                f"of_output must name one of the model's outputs {list(names)}. Received: {target.output!r}"
+                f"of_output must name one of the model's outputs {list(names)}. Received: "
+                f"{target.output!r}"
             )
         return _OfOutput(list(names).index(target.output), target.target)
     return target
