@@ -234,6 +234,10 @@ class Log:
         """
         return [self._record(run, tag, stored) for stored in self._series(run, tag).stored]
 
+    def stored(self, run: str, tag: str) -> list[Stored]:
+        """Return the records as their events tell them, without touching an array file."""
+        return self._series(run, tag).stored
+
     def record(self, run: str, tag: str, step: int) -> Record:
         """Return one record."""
         return self._record(run, tag, self._stored(run, tag, step))
@@ -260,17 +264,8 @@ class Log:
         stored = self._stored(run, tag, step)
         if stored.file is None:
             return {}
-        with self._array_file(run, stored) as file:
+        with self.array_file(run, stored) as file:
             return {name: _some(file, name, examples) for name in file.names}
-
-    @contextlib.contextmanager
-    def array_file(self, run: str, tag: str, step: int) -> Iterator[summary.ArrayFile]:
-        """Open the array file of one step, for names, shapes and parts; raises `Missing`."""
-        stored = self._stored(run, tag, step)
-        if stored.file is None:
-            raise Missing(f"Nothing but figures was logged for tag {tag!r} at step {step}.")
-        with self._array_file(run, stored) as file:
-            yield file
 
     def probe(
         self,
@@ -317,7 +312,8 @@ class Log:
             return None
         named = probe.meta.get("feature_names")
         groups = list(named.values()) if isinstance(named, dict) else [named]
-        flat = [str(name) for group in groups if isinstance(group, list) for name in group]
+        groups.insert(0, probe.meta.get("names"))
+        flat = [str(name) for group in groups[1:] if isinstance(group, list) for name in group]
         for candidate in [*groups, flat]:
             if isinstance(candidate, list) and len(candidate) in wanted:
                 return [str(name) for name in candidate]
@@ -351,7 +347,7 @@ class Log:
         for stored in self._series(run, tag).stored:
             if not stored.record.figures and stored.file is not None:
                 try:
-                    with self._array_file(run, stored):
+                    with self.array_file(run, stored):
                         pass
                 except Missing as error:
                     found.append((stored.record.step, str(error)))
@@ -470,19 +466,21 @@ class Log:
         figures = record.figures
         if not figures:
             try:
-                with self._array_file(run, stored) as file:
+                with self.array_file(run, stored) as file:
                     figures = file.figures()
             except Missing:
                 figures = {}
-        arrays = _Arrays(lambda: self._array_file(run, stored))
+        arrays = _Arrays(lambda: self.array_file(run, stored))
         return Record(tag, record.step, record.wall_time, record.kind, record.meta, figures, arrays)
 
     # --- from the array files ---------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _array_file(self, run: str, stored: Stored) -> Iterator[summary.ArrayFile]:
+    def array_file(self, run: str, stored: Stored) -> Iterator[summary.ArrayFile]:
+        """Open the array file of one record, for names, shapes and parts; raises `Missing`."""
         record, name = stored.record, stored.file
-        assert name is not None
+        if name is None:
+            raise Missing(f"Nothing but figures was logged at step {record.step}.")
         with self._opened(run, name, f"step {record.step}") as (read, size):
             file = summary.ArrayFile(read, size)
             file.expect(record.tag, record.step, name)

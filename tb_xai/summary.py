@@ -289,7 +289,7 @@ def _to_float16(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _json(value: Any) -> str:
     try:
-        return json.dumps(value, separators=(",", ":"), sort_keys=True, default=_json_default)
+        return json.dumps(value, separators=(",", ":"), default=_json_default)
     except (TypeError, ValueError) as error:
         raise ValueError(f"meta must be JSON. Received: {value!r} ({error})") from error
 

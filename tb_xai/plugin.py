@@ -1,0 +1,911 @@
+"""The TensorBoard plugin: the HTTP contract of `http_api.md`, and nothing that is computed twice.
+
+A `thing(log, ...)` is a pure function of arguments and data; a `thing_route(request)` parses a
+request with `parse` and answers with it. Only GET and HEAD are served; no argument is ever a path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import json
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+from tensorboard import errors, plugin_util
+from tensorboard.plugins import base_plugin
+from werkzeug import wrappers
+from werkzeug.datastructures import MultiDict
+
+from tb_xai import reader, summary
+from tb_xai.reader import Log, Missing, UnknownError
+
+ANSWER_LIMIT = 16 * 1024 * 1024  # bytes of one answer
+SOURCE_LIMIT = 512 * 1024 * 1024  # bytes read from disk for one answer
+STATIC = Path(__file__).resolve().parent / "static"
+STATIC_FILES = {
+    "index.js": "text/javascript; charset=utf-8",
+    "index.css": "text/css; charset=utf-8",
+    "index.html": "text/html; charset=utf-8",
+}
+_YEAR = "private, max-age=31536000, immutable"
+_CSP = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+    "script-src 'self'; object-src 'none'; frame-ancestors 'self'"
+)
+_NOT_BUILT = (
+    "The page of tb_xai was not built: run `npm ci && npm run build` in frontend/, or install "
+    "tb_xai from a wheel, and reload."
+)
+_ONE_BYTE_IS_NOT_FINITE = 255
+
+
+# --- arguments ----------------------------------------------------------------------------------
+
+
+def _text(name: str, values: Sequence[str]) -> str:
+    if len(values) != 1 or not values[0] or len(values[0]) > 4000:
+        raise errors.InvalidArgumentError(
+            f"{name} must be given once, as text. Received: {name}={_brief(values)}"
+        )
+    return values[0]
+
+
+def _integers(name: str, values: Sequence[str]) -> list[int]:
+    """Integers that are repeated or separated by commas, in the order given, each once."""
+    parts = [part for value in values for part in value.split(",")]
+    try:
+        if len(parts) > 100_000 or any(len(part) > 20 for part in parts):
+            raise ValueError
+        numbers = list(dict.fromkeys(int(part) for part in parts))
+    except ValueError:
+        raise errors.InvalidArgumentError(
+            f"{name} must be integers. Received: {name}={_brief(values)}"
+        ) from None
+    if any(not -(2**63) <= number < 2**63 for number in numbers):
+        raise errors.InvalidArgumentError(
+            f"{name} must be integers of 64 bits. Received: {name}={_brief(values)}"
+        )
+    return numbers
+
+
+def _examples(name: str, values: Sequence[str]) -> list[int] | None:
+    if list(values) == [""]:
+        return None
+    numbers = _integers(name, values)
+    if min(numbers) < 0:
+        raise errors.InvalidArgumentError(
+            f"{name} must not be negative. Received: {name}={_brief(values)}"
+        )
+    return numbers
+
+
+def _size(name: str, values: Sequence[str]) -> int:
+    (number,) = _integers(name, values[:1])[:1]
+    if len(values) != 1 or not 1 <= number <= 4096:
+        raise errors.InvalidArgumentError(
+            f"{name} must be an integer from 1 to 4096. Received: {name}={_brief(values)}"
+        )
+    return number
+
+
+def _time(name: str, values: Sequence[str]) -> float:
+    try:
+        number = float(_text(name, values))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise errors.InvalidArgumentError(
+            f"{name} must be a time in seconds. Received: {name}={_brief(values)}"
+        )
+    return number
+
+
+def _choice(*choices: str) -> Callable[[str, Sequence[str]], str]:
+    def one_of(name: str, values: Sequence[str]) -> str:
+        if len(values) != 1 or values[0] not in choices:
+            raise errors.InvalidArgumentError(
+                f"{name} must be one of {', '.join(choices)}. Received: {name}={_brief(values)}"
+            )
+        return values[0]
+
+    return one_of
+
+
+def _texts(name: str, values: Sequence[str]) -> list[str]:
+    return [_text(name, [value]) for value in values]
+
+
+_ARGUMENTS: dict[str, Callable[[str, Sequence[str]], Any]] = {
+    "run": _text,
+    "tag": _text,
+    "set": _text,
+    "input": _text,
+    "revision": _text,
+    "step": _integers,
+    "examples": _examples,
+    "columns": _examples,
+    "figure": _texts,
+    "size": _size,
+    "channels": _choice("sum", "max", "all"),
+    "dtype": _choice("uint8", "float32"),
+    "v": _time,
+}
+
+
+def parse(
+    arguments: MultiDict[str, str], required: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the named query arguments, parsed; None for optional ones that are not there.
+
+    Raises:
+        tensorboard.errors.InvalidArgumentError: one is missing or not what it must be.
+    """
+    parsed: dict[str, Any] = {}
+    for name in (*required, *optional):
+        values = arguments.getlist(name)
+        if values:
+            parsed[name] = _ARGUMENTS[name](name, values)
+        elif name in required:
+            raise errors.InvalidArgumentError(f"{name} must be given. Received: no {name}")
+        else:
+            parsed[name] = None
+    return parsed
+
+
+def _brief(values: Sequence[str]) -> str:
+    text = repr(values[0] if len(values) == 1 else list(values))
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+# --- what is logged -----------------------------------------------------------------------------
+
+
+def index(log: Log) -> dict[str, Any]:
+    """Return runs, their tags with steps and what they hold, and what was skipped and why."""
+    runs = []
+    skipped = []
+    for run, tags in log.versions().items():
+        described = []
+        for tag in tags:
+            try:
+                stored = log.stored(run, tag)
+                reasons = log.reasons(run, tag)
+            except Exception as error:  # one tag that cannot be read must not hide the others
+                stored, reasons = [], [f"cannot be read: {error}"]
+            skipped += [{"run": run, "tag": tag, "reason": reason} for reason in reasons]
+            if stored:
+                described.append(_describe(log, run, tag, [each.record for each in stored]))
+        if described:
+            runs.append({"name": run, "tags": described})
+    return {"version": summary.VERSION, "runs": runs, "skipped": skipped}
+
+
+def _describe(log: Log, run: str, tag: str, records: Sequence[summary.Record]) -> dict[str, Any]:
+    last = log.record(run, tag, records[-1].step)
+    meta, figures = last.meta, last.figures
+    described: dict[str, Any] = {
+        "name": tag,
+        "kind": last.kind,
+        "method": str(meta.get("method") or tag),
+        "signed": meta.get("signed") is not False,
+        "additive": meta.get("additive") is True,
+        "score_name": str(meta.get("score_name") or ""),
+        "probe": str(meta.get("probe") or ""),
+        "inputs": _inputs(meta),
+    }
+    if last.kind == "importance":
+        described["metric"] = str(meta.get("metric") or "")
+        described["features"] = _length(figures, "mean")
+    else:
+        described["examples"] = _length(figures, "output", "sum_abs", "sum")
+    described["steps"] = [record.step for record in records]
+    described["wall_times"] = [_finite(record.wall_time) for record in records]
+    described["epochs"] = [_finite(record.meta.get("epoch"), record.step) for record in records]
+    return described
+
+
+def _inputs(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    inputs = meta.get("inputs")
+    described = []
+    for name, about in inputs.items() if isinstance(inputs, dict) else ():
+        shape = about.get("shape") if isinstance(about, dict) else None
+        described.append(
+            {
+                "name": str(name),
+                "shape": [int(side) for side in shape if isinstance(side, int)]
+                if isinstance(shape, list)
+                else [],
+                "kind": _kind_of(meta, str(name)) or "other",
+            }
+        )
+    return described
+
+
+def _length(figures: Mapping[str, np.ndarray], *names: str) -> int:
+    return next((len(figures[n]) for n in names if n in figures and figures[n].ndim), 0)
+
+
+def _finite(value: Any, default: float = 0.0) -> float:
+    """A number that JSON can hold."""
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return float(value)
+    return float(default)
+
+
+# --- maps ---------------------------------------------------------------------------------------
+
+
+def attributions(
+    log: Log,
+    run: str,
+    tag: str,
+    steps: Sequence[int],
+    examples: Sequence[int] | None = None,
+    input: str | None = None,  # noqa: A002
+    size: int | None = None,
+    channels: str = "sum",
+    dtype: str = "uint8",
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the maps of some steps and examples as safetensors bytes, and the answer's JSON."""
+    if channels == "all" and dtype != "float32":
+        raise errors.InvalidArgumentError(
+            f"dtype must be float32 when channels=all. Received: dtype={dtype}"
+        )
+    tensors: dict[str, np.ndarray] = {}
+    missing: list[dict[str, Any]] = []
+    budget = _Budget()
+    shape: list[int] = []
+    shown: list[int] = []
+    signed = True
+    wanted = list(examples) if examples is not None else None
+    answered: list[int] = wanted or []
+    most = 0
+    logged = {each.record.step: each for each in log.stored(run, tag)}
+    unknown = [step for step in steps if step not in logged]
+    if unknown:
+        raise UnknownError(f"step must be one that tag {tag!r} logged. Received: step={unknown[0]}")
+    for step in steps:
+        record = logged[step].record
+        if record.kind != "attribution":
+            raise errors.InvalidArgumentError(
+                f"tag must hold maps. Received: tag={tag!r} of kind {record.kind!r}"
+            )
+        try:
+            with log.array_file(run, logged[step]) as file:
+                name = _input_name(file.names, record.meta, input)
+                n = file.shape(name)[0]
+                most = max(most, n)
+                if wanted is not None and max(wanted, default=-1) >= n:
+                    raise Missing(f"Step {step} has {n} examples; {max(wanted)} was asked for.")
+                count = n if wanted is None else len(wanted)
+                kind = _kind_of(record.meta, name)
+                budget.take(count, file.shape(name)[1:], kind, size, channels, dtype)
+                values = file.array(name, wanted)
+                if wanted is None and n > len(answered):
+                    answered = list(range(n))
+        except Missing as error:
+            missing.append({"step": step, "reason": str(error)})
+            continue
+        signed = record.meta.get("signed") is not False and not name.endswith(".stderr")
+        maps = _fold(_planes(values, kind), channels)
+        signed = signed and channels != "max"
+        if size is not None:
+            maps = _shrink(maps, size)
+        shape, input = list(maps.shape[1:]), name  # noqa: A001
+        shown.append(step)
+        if dtype == "float32":
+            tensors[f"maps/{step}"] = np.ascontiguousarray(maps, np.float32)
+        else:
+            quantized = _quantize(maps, signed)
+            tensors[f"maps/{step}"], tensors[f"low/{step}"], tensors[f"high/{step}"] = quantized
+    if wanted and most and max(wanted) >= most:
+        raise errors.InvalidArgumentError(
+            f"examples must be below {most}. Received: examples={max(wanted)}"
+        )
+    answer = {
+        "run": run,
+        "tag": tag,
+        "input": input or "",
+        "steps": shown,
+        "examples": answered,
+        "shape": shape,
+        "signed": signed,
+        "missing": missing,
+        "wall_time": max((logged[step].record.wall_time for step in steps), default=0.0),
+    }
+    return _pack(tensors, answer), answer
+
+
+@dataclasses.dataclass
+class _Budget:
+    """Stops an answer before it grows over the limit, and before the disk is read for it."""
+
+    answer: int = 0
+    source: int = 0
+
+    def take(
+        self,
+        n: int,
+        shape: Sequence[int],
+        kind: str,
+        size: int | None,
+        channels: str,
+        dtype: str,
+    ) -> None:
+        h, w, c = _plane_shape(shape, kind)
+        block = math.ceil(max(h, w, 1) / size) if size else 1
+        pixels = math.ceil(h / block) * math.ceil(w / block)
+        width = 4 if dtype == "float32" else 1
+        self.answer += n * pixels * width * (c if channels == "all" else 1)
+        self.source += 2 * n * math.prod(shape)
+        if self.answer > ANSWER_LIMIT or self.source > SOURCE_LIMIT:
+            raise errors.InvalidArgumentError(
+                f"An answer must not be larger than {ANSWER_LIMIT // 2**20} MB; ask for fewer "
+                "steps, fewer examples or a smaller size. "
+                f"Received: {n} examples of {h} x {w} and more"
+            )
+
+
+def _input_name(names: Sequence[str], meta: Mapping[str, Any], asked: str | None) -> str:
+    if asked is not None:
+        if asked not in names:
+            raise errors.InvalidArgumentError(
+                f"input must be one of {sorted(names)}. Received: input={asked!r}"
+            )
+        return asked
+    described = meta.get("inputs")
+    for name in described if isinstance(described, dict) else ():
+        if name in names:
+            return str(name)
+    for name in names:
+        if not name.endswith(".stderr"):
+            return name
+    raise Missing("Its array file holds no maps.")
+
+
+def _kind_of(meta: Mapping[str, Any], name: str) -> str:
+    inputs = meta.get("inputs")
+    about = inputs.get(name.removesuffix(".stderr")) if isinstance(inputs, dict) else None
+    return str(about.get("kind") or "") if isinstance(about, dict) else ""
+
+
+def _plane_shape(shape: Sequence[int], kind: str) -> tuple[int, int, int]:
+    """How values of one example are laid out as h rows, w columns and c channels."""
+    if len(shape) < 2:
+        return 1, math.prod(shape), 1
+    if len(shape) == 2:
+        return (1, shape[0], shape[1]) if kind == "sequence" else (shape[0], shape[1], 1)
+    return math.prod(shape[:-2]), shape[-2], shape[-1]
+
+
+def _planes(values: np.ndarray, kind: str) -> np.ndarray:
+    planes = np.asarray(values, np.float32)
+    return planes.reshape(len(planes), *_plane_shape(planes.shape[1:], kind))
+
+
+def _fold(planes: np.ndarray, channels: str) -> np.ndarray:
+    if channels == "all":
+        return planes
+    if channels == "max":
+        planes = np.abs(planes)
+    if planes.shape[-1] == 1:
+        return planes[..., 0]
+    if planes.shape[-1] == 0:
+        return np.zeros(planes.shape[:-1], np.float32)
+    folded: np.ndarray = planes.max(-1) if channels == "max" else planes.sum(-1)
+    return folded
+
+
+def _shrink(maps: np.ndarray, size: int) -> np.ndarray:
+    """Average over square blocks so that the longer side is at most `size`; NaN is left out."""
+    h, w = maps.shape[1:3]
+    block = math.ceil(max(h, w, 1) / size)
+    if block == 1 or 0 in maps.shape:
+        return maps
+    rows, columns = np.arange(0, h, block), np.arange(0, w, block)
+
+    def blocks(values: np.ndarray) -> np.ndarray:
+        summed: np.ndarray = np.add.reduceat(np.add.reduceat(values, rows, axis=1), columns, axis=2)
+        return summed
+
+    finite = np.isfinite(maps)
+    count = blocks(finite.astype(np.float32))
+    total = blocks(np.where(finite, maps, np.float32(0)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shrunk: np.ndarray = total / count
+    return shrunk
+
+
+def _quantize(maps: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bytes 0..254 over each map's own range; signed ranges are symmetric, 255 is not finite."""
+    finite = np.isfinite(maps)
+    whole = bool(finite.all())
+    values = maps.astype(np.float64) if whole else np.where(finite, maps, 0).astype(np.float64)
+    if whole:
+        top, bottom = values.max((1, 2), initial=-math.inf), values.min((1, 2), initial=math.inf)
+    else:
+        top = values.max((1, 2), initial=-math.inf, where=finite)
+        bottom = values.min((1, 2), initial=math.inf, where=finite)
+    empty = ~np.isfinite(top)
+    top[empty] = bottom[empty] = 0
+    if signed:
+        high = np.maximum(np.abs(top), np.abs(bottom))
+        low = -high
+    else:
+        low, high = np.minimum(bottom, 0), np.maximum(top, 0)
+    span = high - low
+    scaled = (values - low[:, None, None]) / np.where(span > 0, span, 1)[:, None, None]
+    if signed:
+        scaled[span == 0] = 0.5
+    quantized = np.rint(scaled * 254).astype(np.uint8)
+    if not whole:
+        quantized[~finite] = _ONE_BYTE_IS_NOT_FINITE
+    return quantized, low.astype(np.float32), high.astype(np.float32)
+
+
+# --- the examples -------------------------------------------------------------------------------
+
+
+def probe(
+    log: Log,
+    run: str,
+    set: str,  # noqa: A002
+    examples: Sequence[int] | None = None,
+    input: str | None = None,  # noqa: A002
+    size: int | None = None,
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the explained examples as safetensors bytes, and the answer's JSON."""
+    found = log.probe(run, set)
+    names = list(found.inputs)
+    if input is not None and input not in names:
+        raise errors.InvalidArgumentError(
+            f"input must be one of {sorted(names)}. Received: input={input!r}"
+        )
+    if not names:
+        raise UnknownError(f"set must hold examples. Received: set={set!r} without any")
+    name = names[0] if input is None else input
+    array = found.inputs[name]
+    n = len(array) if array.ndim else 0
+    outside = [i for i in examples or () if i >= n]
+    if outside:
+        raise errors.InvalidArgumentError(
+            f"examples must be below {n}. Received: examples={outside[0]}"
+        )
+    asked = list(range(n)) if examples is None else list(examples)
+    kind = _input_kind(array)
+    tensors: dict[str, np.ndarray] = {}
+    answer: dict[str, Any] = {
+        "set": set,
+        "input": name,
+        "inputs": names,
+        "kind": kind,
+        "examples": asked,
+        "example_names": _names(found.meta.get("example_names"), n, asked),
+        "class_names": _names(found.meta.get("class_names")),
+        "feature_names": _feature_names(found, name),
+        "low": 0.0,
+        "high": 1.0,
+    }
+    if array.dtype.kind == "O":
+        answer["texts"] = [np.asarray(array[i]).tolist() for i in asked]
+        if len(json.dumps(answer["texts"])) > ANSWER_LIMIT:
+            raise errors.InvalidArgumentError(_too_large(len(asked)))
+    else:
+        finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+        if finite.size:
+            answer["low"], answer["high"] = float(finite.min()), float(finite.max())
+        picked = array[asked]
+        if kind == "image":
+            tensors["picture"] = _picture(picked, answer["low"], answer["high"], size)
+        else:
+            tensors["values"] = np.ascontiguousarray(picked.astype(np.float32))
+    if found.labels is not None and len(found.labels) == n:
+        tensors.update(_labels(found.labels[asked]))
+    if sum(tensor.nbytes for tensor in tensors.values()) > ANSWER_LIMIT:
+        raise errors.InvalidArgumentError(_too_large(len(asked)))
+    return _pack(tensors, answer), answer
+
+
+def _too_large(n: int) -> str:
+    return (
+        f"An answer must not be larger than {ANSWER_LIMIT // 2**20} MB; ask for fewer examples or "
+        f"a smaller size. Received: {n} examples"
+    )
+
+
+def _input_kind(array: np.ndarray) -> str:
+    """How an input is looked at; the same rule as the callbacks' for what they log."""
+    if array.dtype.kind == "O":
+        return "other"
+    if array.ndim == 4:
+        return "image"
+    if array.ndim == 3:
+        # A picture without a channel axis has sides of one order; a sequence has few features.
+        sides = sorted(array.shape[1:])
+        return "image" if sides[0] >= 8 and sides[1] <= 2 * sides[0] else "sequence"
+    if array.ndim == 2:
+        return "flat" if array.dtype.kind == "f" else "sequence"
+    return "other"
+
+
+def _picture(images: np.ndarray, low: float, high: float, size: int | None) -> np.ndarray:
+    """Bytes (n, h, w, 1 or 3) over the range of the whole set."""
+    values = images.astype(np.float32)
+    values = values.reshape(*values.shape[:3], -1)
+    if values.shape[-1] not in (1, 3):
+        values = values.mean(-1, keepdims=True)
+    if size is not None:
+        values = _shrink(values, size)
+    with np.errstate(invalid="ignore", over="ignore"):
+        scaled = (values - np.float32(low)) * np.float32(255 / (high - low) if high > low else 0)
+    picture: np.ndarray = np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)).astype(np.uint8)
+    return picture
+
+
+def _labels(labels: np.ndarray) -> dict[str, np.ndarray]:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    one_hot = labels.ndim == 2 and labels.shape[1] > 1 and ((labels == 0) | (labels == 1)).all()
+    if one_hot and (labels.sum(1) == 1).all():
+        return {"labels": labels.argmax(1).astype(np.int32)}
+    if labels.ndim == 1 and labels.dtype.kind in "iub":
+        return {"labels": np.clip(labels, -(2**31), 2**31 - 1).astype(np.int32)}
+    return {"label_values": np.ascontiguousarray(labels.astype(np.float32))}
+
+
+def _names(
+    names: Any, length: int | None = None, asked: Sequence[int] | None = None
+) -> list[str] | None:
+    if not isinstance(names, list) or (length is not None and len(names) != length):
+        return None
+    return [str(name) for name in (names if asked is None else [names[i] for i in asked])]
+
+
+def _feature_names(found: summary.Probe, name: str) -> list[str] | None:
+    named = found.meta.get("feature_names")
+    return _names(named.get(name) if isinstance(named, dict) else named)
+
+
+# --- figures over steps -------------------------------------------------------------------------
+
+
+def series(
+    log: Log,
+    run: str,
+    tag: str,
+    figures: Sequence[str] | None = None,
+    columns: Sequence[int] | None = None,
+) -> tuple[bytes, dict[str, Any]]:
+    """Return a tag's figures over steps as safetensors bytes, and the answer's JSON."""
+    found = log.series(run, tag)
+    axes = ("steps", "wall_times", "epochs")
+    if figures is not None:
+        unknown = [name for name in figures if name not in found]
+        if unknown:
+            raise errors.InvalidArgumentError(
+                f"figure must be one of {sorted(set(found) - {*axes})}. "
+                f"Received: figure={unknown[0]!r}"
+            )
+        found = {name: found[name] for name in dict.fromkeys((*axes, *figures))}
+    else:
+        found.pop("prediction", None)
+    last = log.record(run, tag, int(found["steps"][-1])) if len(found["steps"]) else None
+    names = log.feature_names(run, tag)
+    if columns is not None:
+        width = max((array.shape[1] for array in found.values() if array.ndim > 1), default=0)
+        if max(columns, default=-1) >= width:
+            raise errors.InvalidArgumentError(
+                f"columns must be below {width}. Received: columns={max(columns)}"
+            )
+        found = {
+            name: array[:, [i for i in columns if i < array.shape[1]]] if array.ndim > 1 else array
+            for name, array in found.items()
+        }
+    if sum(array.nbytes for array in found.values()) > ANSWER_LIMIT:
+        raise errors.InvalidArgumentError(
+            f"An answer must not be larger than {ANSWER_LIMIT // 2**20} MB; ask for single "
+            f"figures or columns. Received: {len(found)} figures of {len(found['steps'])} steps"
+        )
+    answer = {
+        "run": run,
+        "tag": tag,
+        "kind": last.kind if last else "",
+        "names": names if names is None or columns is None else _picked(names, columns),
+        "columns": list(columns) if columns is not None else None,
+        "metric": str(last.meta["metric"]) if last and last.meta.get("metric") else None,
+        "missing": [{"step": step, "reason": why} for step, why in log.missing(run, tag)],
+    }
+    wire = {name: _for_the_wire(name, array) for name, array in found.items()}
+    return _pack(wire, answer), answer
+
+
+def _picked(names: Sequence[str], columns: Sequence[int]) -> list[str]:
+    return [names[i] for i in columns if i < len(names)]
+
+
+def _for_the_wire(name: str, array: np.ndarray) -> np.ndarray:
+    """Only dtypes that the page reads: I64 steps, F64 axes and scores, I32 and F32 figures."""
+    if name in ("steps", "wall_times", "epochs") or array.ndim == 1:
+        return array if array.dtype.kind in "iu" else array.astype(np.float64)
+    if array.dtype.kind in "iub":
+        figures: np.ndarray = np.clip(array, -(2**31), 2**31 - 1).astype(np.int32)
+        return figures
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+# --- findings -----------------------------------------------------------------------------------
+
+
+def findings(log: Log, run: str) -> dict[str, Any]:
+    """Return what a careful colleague would say of a run."""
+    from tb_xai import findings as rules
+
+    if run not in log.versions():
+        raise UnknownError(f"run must be one that was logged. Received: run={run!r}")
+    return {"run": run, "findings": [dataclasses.asdict(each) for each in rules.find(log, run)]}
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+def _pack(tensors: Mapping[str, np.ndarray], answer: Mapping[str, Any]) -> bytes:
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    return bytes(save(contiguous, {"answer": json.dumps(_clean(answer), allow_nan=False)}))
+
+
+def _clean(value: Any) -> Any:
+    """JSON without NaN, and without text that is no Unicode."""
+    if isinstance(value, Mapping):
+        return {str(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(item) for item in value]
+    if isinstance(value, np.generic):
+        return _clean(value.item())
+    if isinstance(value, np.ndarray):
+        return _clean(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)
+
+
+def _respond(
+    request: wrappers.Request,
+    body: bytes,
+    content_type: str,
+    *,
+    status: int = 200,
+    cache: str = "no-store",
+    headers: Sequence[tuple[str, str]] = (),
+) -> wrappers.Response:
+    response = wrappers.Response(body, status=status, content_type=content_type)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = cache
+    for name, value in headers:
+        response.headers[name] = value
+    textual = not content_type.startswith("application/octet-stream")
+    if textual and len(body) > 1000:
+        response.headers["Vary"] = "Accept-Encoding"
+        if request.accept_encodings["gzip"] > 0:
+            response.set_data(gzip.compress(body, 5, mtime=0))
+            response.headers["Content-Encoding"] = "gzip"
+    if request.method == "HEAD":
+        length = response.headers["Content-Length"]
+        response.set_data(b"")
+        response.headers["Content-Length"] = length
+    return response
+
+
+def _route(answer: Callable[[Any, wrappers.Request], wrappers.Response]) -> Callable[..., Any]:
+    """A WSGI application of a method: GET and HEAD only, public errors as one sentence."""
+
+    def route(self: Any, environ: Any, start_response: Any) -> Any:
+        request = wrappers.Request(environ)
+        if request.method not in ("GET", "HEAD"):
+            response = _refuse(
+                request, 405, f"The method must be GET. Received: {request.method[:20]}"
+            )
+            response.headers["Allow"] = "GET, HEAD"
+            return response(environ, start_response)
+        try:
+            response = answer(self, request)
+        except errors.PublicError as error:
+            sentence = str(error).removeprefix("Invalid argument: ").removeprefix("Not found: ")
+            response = _refuse(request, error.http_code, sentence)
+        except (UnknownError, Missing) as error:
+            response = _refuse(request, 404, str(error))
+        return response(environ, start_response)
+
+    route.__name__, route.__doc__ = answer.__name__, answer.__doc__
+    return route
+
+
+def _refuse(request: wrappers.Request, status: int, sentence: str) -> wrappers.Response:
+    body = sentence.encode("utf-8", "replace")
+    return _respond(request, body, "text/plain; charset=utf-8", status=status)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+    """A JSON answer, as of `key`."""
+
+    key: Any
+    revision: str
+    body: bytes
+
+
+class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
+    """Serves the page and its data; see `http_api.md`."""
+
+    plugin_name = summary.PLUGIN_NAME
+
+    def __init__(self, context: Any) -> None:
+        """Keep what TensorBoard gives; nothing is read before it is asked for."""
+        self._provider = context.data_provider
+        flags = context.flags
+        self._roots = reader.logdirs(
+            getattr(flags, "logdir", None) or context.logdir, getattr(flags, "logdir_spec", None)
+        )
+        self._logs: OrderedDict[str, Log] = OrderedDict()
+        self._indexes: dict[str, _Answer] = {}
+        self._findings: OrderedDict[tuple[str, str], _Answer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get_plugin_apps(self) -> dict[str, Any]:
+        """Return the routes."""
+        return {
+            "/index": self.index_route,
+            "/attributions": self.attributions_route,
+            "/probe": self.probe_route,
+            "/series": self.series_route,
+            "/findings": self.findings_route,
+            "/static/index.js": self.static_route,
+            "/static/*": self.static_route,
+        }
+
+    def is_active(self) -> bool:
+        """Return False: TensorBoard sees by itself whether there is data of `data_plugin_names`."""
+        return False
+
+    def data_plugin_names(self) -> tuple[str, ...]:
+        """Return whose data makes the tab appear."""
+        return (summary.PLUGIN_NAME,)
+
+    def frontend_metadata(self) -> Any:
+        """Return the page's module and the tab's name."""
+        return base_plugin.FrontendMetadata(
+            es_module_path="/static/index.js", tab_name="Explanations"
+        )
+
+    def log(self, request: wrappers.Request) -> Log:
+        """Return the log of a request's experiment; what was read stays cached in it."""
+        experiment = plugin_util.experiment_id(request.environ)
+        with self._lock:
+            log = self._logs.get(experiment)
+            if log is None:
+                log = Log(self._provider, self._roots, experiment=experiment)
+                self._logs[experiment] = log
+                while len(self._logs) > 8:
+                    self._indexes.pop(self._logs.popitem(last=False)[0], None)
+            return log
+
+    @_route
+    def index_route(self, request: wrappers.Request) -> wrappers.Response:
+        """`GET ./index`."""
+        asked = parse(request.args, [], ["revision"])
+        log = self.log(request)
+        experiment = plugin_util.experiment_id(request.environ)
+        key = log.versions()
+        known = self._indexes.get(experiment)
+        if known is None or known.key != key:
+            content = _clean(index(log))
+            text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+            revision = hashlib.sha256(text.encode()).hexdigest()[:16]
+            whole = f'{{"revision":"{revision}",{text[1:]}'
+            known = _Answer(key, revision, whole.encode())
+            self._indexes[experiment] = known
+        body = known.body
+        if asked["revision"] == known.revision:
+            unchanged = {
+                "version": summary.VERSION,
+                "revision": known.revision,
+                "unchanged": True,
+            }
+            body = json.dumps(unchanged).encode()
+        return _respond(request, body, "application/json")
+
+    @_route
+    def attributions_route(self, request: wrappers.Request) -> wrappers.Response:
+        """`GET ./attributions`."""
+        optional = ["examples", "input", "size", "channels", "dtype", "v"]
+        asked = parse(request.args, ["run", "tag", "step"], optional)
+        log = self.log(request)
+        body, answer = attributions(
+            log,
+            asked["run"],
+            asked["tag"],
+            asked["step"],
+            asked["examples"],
+            asked["input"],
+            asked["size"],
+            asked["channels"] or "sum",
+            asked["dtype"] or "uint8",
+        )
+        settled = asked["v"] == answer["wall_time"] and not answer["missing"]
+        return _respond(
+            request, body, "application/octet-stream", cache=_YEAR if settled else "no-store"
+        )
+
+    @_route
+    def probe_route(self, request: wrappers.Request) -> wrappers.Response:
+        """`GET ./probe`."""
+        asked = parse(request.args, ["run", "set"], ["examples", "input", "size"])
+        body, _ = probe(self.log(request), **asked)
+        return _respond(request, body, "application/octet-stream", cache=_YEAR)
+
+    @_route
+    def series_route(self, request: wrappers.Request) -> wrappers.Response:
+        """`GET ./series`."""
+        asked = parse(request.args, ["run", "tag"], ["figure", "columns"])
+        body, _ = series(
+            self.log(request), asked["run"], asked["tag"], asked["figure"], asked["columns"]
+        )
+        return _respond(request, body, "application/octet-stream")
+
+    @_route
+    def findings_route(self, request: wrappers.Request) -> wrappers.Response:
+        """`GET ./findings`."""
+        asked = parse(request.args, ["run"])
+        log = self.log(request)
+        run = asked["run"]
+        name = (plugin_util.experiment_id(request.environ), run)
+        key = log.versions().get(run)
+        with self._lock:
+            known = self._findings.get(name)
+        if known is None or known.key != key:
+            content = _clean(findings(log, run))
+            known = _Answer(key, "", json.dumps(content, allow_nan=False).encode())
+            with self._lock:
+                self._findings[name] = known
+                while len(self._findings) > 64:
+                    self._findings.popitem(last=False)
+        return _respond(request, known.body, "application/json")
+
+    @_route
+    def static_route(self, request: wrappers.Request) -> wrappers.Response:
+        """`GET ./static/<file>`."""
+        name = request.path.rsplit("/static/", 1)[-1]
+        content_type = STATIC_FILES.get(name)
+        try:
+            if content_type is None:
+                raise FileNotFoundError(name)
+            body = (STATIC / name).read_bytes()
+        except OSError:
+            if name == "index.js":
+                script = "export function render() { document.body.textContent = %s; }"
+                script %= json.dumps(_NOT_BUILT)
+                return _respond(request, script.encode(), STATIC_FILES[name])
+            raise errors.NotFoundError(
+                f"The file must be one of {', '.join(STATIC_FILES)}. Received: {_brief([name])}"
+            ) from None
+        etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+        headers = [("ETag", etag)]
+        if content_type.startswith("text/html"):
+            headers.append(("Content-Security-Policy", _CSP))
+        if request.if_none_match.contains(etag.strip('"')):
+            return _respond(
+                request, b"", content_type, status=304, cache="no-cache", headers=headers
+            )
+        return _respond(request, body, content_type, cache="no-cache", headers=headers)
