@@ -886,6 +886,14 @@ def _merge(
         found: new samples of each part, (lanes, size, ...).
     """
     size = found[0].shape[1]
+    if size == units:
+        averages = [tf.reduce_mean(part, axis=1) for part in found]
+        squares = [
+            tf.reduce_sum(tf.math.squared_difference(part, average[:, None]), axis=1)
+            for part, average in zip(found, averages, strict=True)
+        ]
+        parts = [part for pair in zip(averages, squares, strict=True) for part in pair]
+        return [_add(s, examples, used, part) for s, part in zip(state, parts, strict=True)]
     valid = block[:, None] * size + tf.range(size) < units
     new = []
     for mean, deviation, part in zip(state[::2], state[1::2], found, strict=True):

@@ -238,7 +238,7 @@ class Score:
             self._base = self._base.target
         self.built_in = any(self._base is known for known in BUILT_IN)
         self.classes: int | None = None
-        self._function = tf.function(self._traced)
+        self._function = tf.function(self._traced, autograph=False)
 
     def __call__(self, x: Any, y: Any = None) -> tuple[Any, Any]:
         """Return the scores (n,) and the model's outputs for ``x``; ``y`` as `labels` gave it."""
@@ -456,7 +456,7 @@ def head_of(output: Any, what: str = "log_odds") -> Head:
     matrix = _matrix(output, what)
     k = int(matrix.shape[1])
     kind, tensor = _activation(output)
-    if kind == "Softmax" and k == 1:
+    if kind in ("Softmax", "probabilities") and k == 1:
         raise ValueError(
             "model must not end in a softmax over one unit, which is always 1; use a sigmoid. "
             f"Received: output shape {tuple(output.shape)}"
@@ -596,7 +596,7 @@ def _classifier(outputs: Any, what: str) -> Head:
 
 
 def _by_position(model: Any, target: Target) -> Target:
-    """Return the target with an output's name replaced by its position, where outputs are a list."""
+    """Return the target with an output's name replaced by its position where outputs are a list."""
     names = getattr(model, "output_names", None)
     structure = getattr(model, "_outputs_struct", None)
     if (
