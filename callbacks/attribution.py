@@ -151,10 +151,6 @@ class AttributionCallback(ExplanationCallback):
             "additive": self.method.additive,
             "target": targets.name(self.target),
             "score_name": targets.name(self.target),
-            "inputs": {
-                name: {"shape": list(leaf.shape[1:]), "kind": kind_of(leaf)}
-                for name, leaf in inputs.items()
-            },
         }
 
         head = head_of(model, self.target, examples)
@@ -356,8 +352,9 @@ def head_of(model: Any, target: Any, examples: Examples) -> Head:
         return tf.zeros(tf.shape(tf.nest.flatten(outputs)[0])[:1])
 
     spy = look if which is None else targets.of_output(which, look)
-    one = map_leaves(lambda leaf: leaf[:1], examples.x)
-    targets.bind(model, spy)(one, None)
+    score = targets.bind(model, spy)
+    one = map_leaves(lambda leaf: tf.convert_to_tensor(leaf[:1]), examples.x)
+    tf.function(score, autograph=False).get_concrete_function(one)
     return found[-1] if found else Head()
 
 
@@ -401,19 +398,6 @@ def predictions(prediction: Any, head: Head, names: Sequence[str]) -> dict[str, 
         "predicted": np.where(known, p.argmax(axis=1), -1).astype(np.int32),
         "confidence": np.where(known, p.max(axis=1), np.nan).astype(np.float32),
     }
-
-
-def kind_of(leaf: np.ndarray) -> str:
-    """How an input is best looked at: "image", "flat", "sequence" or "other"."""
-    if leaf.ndim == 4:
-        return "image"
-    if leaf.ndim == 3:
-        # A picture without a channel axis has sides of one order; a sequence has few features.
-        sides = sorted(leaf.shape[1:])
-        return "image" if sides[0] >= 8 and sides[1] <= 2 * sides[0] else "sequence"
-    if leaf.ndim == 2:
-        return "flat" if leaf.dtype.kind == "f" else "sequence"
-    return "other"
 
 
 def strength(maps: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -84,6 +84,19 @@ def shapes(structure: Any) -> str:
     return str(found["x"]) if list(found) == ["x"] else str(found)
 
 
+def kind_of(leaf: np.ndarray) -> str:
+    """How an input is best looked at: "image", "flat", "sequence" or "other"."""
+    if leaf.ndim == 4:
+        return "image"
+    if leaf.ndim == 3:
+        # A picture without a channel axis has sides of one order; a sequence has few features.
+        sides = sorted(leaf.shape[1:])
+        return "image" if sides[0] >= 8 and sides[1] <= 2 * sides[0] else "sequence"
+    if leaf.ndim == 2:
+        return "flat" if leaf.dtype.kind == "f" else "sequence"
+    return "other"
+
+
 def whole(name: str, value: Any, minimum: int) -> int:
     """`value` as an int of at least `minimum`, or a sentence."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
@@ -249,6 +262,10 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._examples = examples
         examples = self._examples
         self.input_names = _input_names(self.model, examples.x)
+        self._about_inputs = {
+            name: {"shape": list(leaf.shape[1:]), "kind": kind_of(leaf)}
+            for name, leaf in zip(self.input_names, leaves(examples.x).values(), strict=True)
+        }
         self._check_features(examples)
         began = time.perf_counter()
         try:
@@ -358,6 +375,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._scalars = {name: float(value) for name, value in explained.scalars.items()}
         meta = {
             **explained.meta,
+            "inputs": self._about_inputs,
             "probe": self._probe,
             "epoch": self._epoch,
             "seconds": seconds,
@@ -398,6 +416,9 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _open(self, examples: Examples, names: Sequence[str] | None) -> None:
         """Open the shared writer of the directory and write the probe set."""
+        by_input = None
+        if names is not None and len(self.input_names) == 1 and np.ndim(examples.x) == 2:
+            by_input = {self.input_names[0]: list(names)}
         stored = map_leaves(
             lambda leaf: leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf, examples.x
         )
@@ -407,8 +428,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             meta={
                 "example_names": self.example_names or [str(i) for i in range(len(examples))],
                 "class_names": self.class_names,
-                "feature_names": self._features(),
-                "names": None if names is None else list(names),
+                "feature_names": self._features() or by_input,
             },
         )
         writer = None

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tb_xai import importance
 from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback
 
@@ -124,6 +126,7 @@ class PermutationImportanceCallback(ExplanationCallback):
             strict=strict,
             from_dataset=1024,
         )
+        self._grouped = groups is not None
         self._binder: Any = importance.permutation(
             n_repeats=n_repeats,
             metric=metric,
@@ -137,9 +140,11 @@ class PermutationImportanceCallback(ExplanationCallback):
     def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
         explain = self._binder(model)
         self.explain = explain
+        grouped = self._grouped
 
         def explained() -> Explained:
             found = explain(examples.x, examples.y, examples.sample_weight)
+            columns = np.ndim(examples.x) == 2 and len(found.names) == examples.x.shape[1]
             useful = found.mean[found.mean > 0]
             top = float(useful.max() / useful.sum()) if len(useful) else float("nan")
             return Explained(
@@ -152,7 +157,9 @@ class PermutationImportanceCallback(ExplanationCallback):
                     "metric": found.metric,
                     "score_name": found.metric,
                     "score": found.score,
-                    "features": len(found.names),
+                    "target": "",
+                    # Of columns the probe set holds the names; groups have theirs here.
+                    **({} if columns and not grouped else {"names": found.names}),
                 },
                 {
                     "mean": found.mean,
@@ -161,7 +168,7 @@ class PermutationImportanceCallback(ExplanationCallback):
                     "stderr": found.stderr,
                 },
                 {"score": found.score, "top_share": top},
-                names=found.names,
+                names=None if grouped else found.names,
             )
 
         return explained
