@@ -1,5 +1,209 @@
+import "./maps.css";
 import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { fetchProbe, fetchSeries, type Probe } from "../api";
+import { Failed, useRequest } from "../async";
+import { limits } from "../colour";
+import { logged, moveTo, playing, run, step, tag } from "../state";
+import { Grid } from "./grid";
+import { Inspect } from "./inspect";
+import type { Grey } from "./paint";
+import { columnOf, columnsOf, familyOf, inputOf, layOut, sidesOf, type Column, type Room } from "./screen";
+import * as settings from "./settings";
+import { arrivals, BLOCK, cancel, failure, find, want } from "./store";
+import { Display, Legend } from "./toolbar";
+
+/** Bytes of maps that are fetched ahead of the cursor. */
+const AHEAD = 6_000_000;
+
+function useRoom(): [{ current: HTMLDivElement | null }, Room | null] {
+  const area = useRef<HTMLDivElement>(null);
+  const [room, setRoom] = useState<Room | null>(null);
+  useLayoutEffect(() => {
+    const node = area.current;
+    if (!node) return;
+    const measure = (): void => {
+      const { clientWidth: width, clientHeight: height } = node;
+      // a tab that TensorBoard hides has no size: keep the last one
+      if (width > 0 && height > 0)
+        setRoom((old) => (old?.width === width && old.height === height ? old : { width, height }));
+    };
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(node);
+    return () => observer.disconnect();
+  }, []);
+  return [area, room];
+}
+
+/** The grey pictures of a probe set, cut into examples once. */
+function greysOf(probe: Probe | null): Grey[] {
+  if (!probe?.picture) return [];
+  const [n = 0, height = 1, width = 1, channels = 1] = probe.picture.shape;
+  const { data } = probe.picture;
+  return Array.from({ length: n }, (_, example) => {
+    const bytes = new Uint8Array(height * width);
+    for (let at = 0; at < bytes.length; at++) {
+      let sum = 0;
+      for (let c = 0; c < channels; c++) sum += data[(example * height * width + at) * channels + c] ?? 0;
+      bytes[at] = Math.round(sum / channels);
+    }
+    return { bytes, height, width };
+  });
+}
+
+/** The steps that may be looked at next: all when they are few bytes, else those after the cursor. */
+function aheadOf(count: number, at: number, bytes: number, on: boolean): number[] {
+  const affordable = Math.floor(AHEAD / Math.max(1, bytes));
+  if (count <= affordable) return Array.from({ length: count }, (_, one) => one);
+  const reach = Math.min(on ? 8 : 2, affordable);
+  return Array.from({ length: 2 * reach + 1 }, (_, one) => at - (on ? 0 : reach) + one).filter(
+    (one) => one >= 0 && one < count,
+  );
+}
 
 export function MapsView(): JSX.Element {
-  return <p class="state">Maps</p>;
+  const [area, room] = useRoom();
+  const [range, setRange] = useState<{ columns: readonly [number, number]; rows: readonly [number, number] } | null>(
+    null,
+  );
+  const [attempt, setAttempt] = useState(0);
+  const theTag = tag.value;
+  const theRun = run.value?.name ?? "";
+  void arrivals.value;
+
+  const input = theTag ? inputOf(theTag, settings.input.value) : null;
+  const [height, width] = sidesOf(input);
+  const bars = height === 1;
+  const all = settings.columns.value === "all";
+  const signed = settings.signed.value;
+  const ratio = window.devicePixelRatio || 1;
+  const wished = settings.CELL[settings.cellSize.value];
+  const layout = room && theTag ? layOut(room, wished, theTag.steps.length, all, bars ? 0.55 : height / width) : null;
+
+  const columnsKey = JSON.stringify([theTag?.steps, theTag?.wall_times, all ? null : step.value, layout?.fits, all]);
+  const columns = useMemo<Column[]>(
+    () => (theTag && layout ? columnsOf(theTag, step.value, layout.fits, all) : []),
+    [columnsKey],
+  );
+  const cell = Math.max(layout?.box.width ?? 0, layout?.box.height ?? 0);
+  const family = theTag ? familyOf(theRun, theTag, input, signed, cell, ratio) : null;
+  const familyKey = JSON.stringify(family);
+
+  const stamp = `${theTag?.wall_times.at(-1) ?? ""} ${theTag?.steps.length ?? 0}`;
+  const series = useRequest(theTag && JSON.stringify([theRun, theTag.name, stamp]), (signal) =>
+    fetchSeries(theRun, theTag?.name ?? "", signal),
+  );
+  const size = family?.size ?? null;
+  const probe = useRequest(
+    theTag?.probe && layout ? JSON.stringify([theRun, theTag.probe, family?.input, size]) : null,
+    (signal) => fetchProbe(theRun, theTag?.probe ?? "", family?.input ?? null, size, signal),
+  );
+  const theProbe = probe.state === "ready" ? probe.value : probe.last;
+  const theSeries = series.state === "ready" ? series.value : series.last;
+  const greys = useMemo(() => greysOf(theProbe), [theProbe]);
+
+  const [from, to] = all ? (range?.columns ?? [0, layout?.fits ?? 1]) : [0, columns.length];
+  const now = columns.slice(from, to);
+  const [firstRow, endRow] = range?.rows ?? [0, 1];
+  const blocks = [Math.floor(firstRow / BLOCK), Math.floor(Math.max(0, endRow - 1) / BLOCK)];
+  const cursorAt = logged.value.steps.indexOf(step.value ?? Number.NaN);
+  const nowKey = JSON.stringify([now.map((c) => [c.step, c.wall]), blocks]);
+  const here = family !== null && now.every((c) => find(family, c, firstRow) !== "loading");
+  useEffect(() => {
+    if (!family || !theTag || !now.length) return;
+    const bytes = family.bytes * Math.min(BLOCK, family.examples);
+    const soon = here ? aheadOf(theTag.steps.length, cursorAt, bytes, playing.value) : [];
+    want(
+      family,
+      [...new Set(blocks)],
+      now,
+      soon.map((at) => columnOf(theTag, at)),
+    );
+  }, [familyKey, nowKey, attempt, here, here ? cursorAt : null, stamp]);
+  useEffect(() => cancel, []);
+
+  if (!theTag) return <></>;
+  const examples = theTag.examples ?? 0;
+  const ends = ((): readonly [number, number] | null => {
+    if (!family) return null;
+    const peaks = Array.from({ length: examples }, (_, one) =>
+      now.map((c) => {
+        const found = find(family, c, one);
+        return typeof found === "object" && "peak" in found ? found.peak : null;
+      }),
+    );
+    const known = limits(peaks, settings.scale.value)
+      .flat()
+      .filter((limit) => limit > 0);
+    return known.length ? [Math.min(...known), Math.max(...known)] : null;
+  })();
+  const missing = family
+    ? now.map((c) => [c, find(family, c, firstRow)] as const).filter(([, f]) => typeof f === "object" && "missing" in f)
+    : [];
+  const retry = (): void => {
+    failure.value = null;
+    setAttempt(attempt + 1);
+  };
+  return (
+    <>
+      <div class="tools">
+        <Legend ends={ends} />
+        <Display image={!bars} inputs={(theTag.inputs ?? []).map((one) => one.name)} />
+      </div>
+      {failure.value && <Failed what="Some maps" error={failure.value} retry={retry} />}
+      {series.state === "failed" && <Failed what="Predictions and figures" error={series.error} retry={series.retry} />}
+      {probe.state === "failed" && <Failed what="The examples" error={probe.error} retry={probe.retry} />}
+      {missing.length > 0 && (
+        <details class="notice">
+          <summary>
+            {missing.length === 1 ? "A step has" : `${missing.length} steps have`} no maps:{" "}
+            {missing.map(([c]) => c.step).join(", ")}
+          </summary>
+          <ul>
+            {missing.map(([c, found]) => (
+              <li key={c.step}>
+                step {c.step}: {typeof found === "object" && "missing" in found ? found.missing : ""}
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+      <div class="grid-area" ref={area}>
+        {room && layout && family && (
+          <Grid
+            room={room}
+            layout={layout}
+            columns={columns}
+            cursor={step.value}
+            examples={examples}
+            found={(column, example) => find(family, column, example)}
+            look={settings.look.value}
+            scale={settings.scale.value}
+            bars={bars}
+            grey={(example) => greys[example] ?? null}
+            series={theSeries}
+            probe={theProbe}
+            onRange={(c, r) => setRange({ columns: c, rows: r })}
+            onInspect={(example, at) => {
+              moveTo(at);
+              settings.inspected.value = String(example);
+            }}
+          />
+        )}
+      </div>
+      {settings.inspected.value !== "" && family && (
+        <Inspect
+          family={family}
+          tag={theTag}
+          example={Math.min(examples - 1, Number(settings.inspected.value))}
+          examples={examples}
+          bars={bars}
+          probe={theProbe}
+          series={theSeries}
+          grey={greys[Number(settings.inspected.value)] ?? null}
+        />
+      )}
+    </>
+  );
 }

@@ -1,0 +1,81 @@
+/**
+ * From a value to a colour, exactly:
+ *
+ * - a stored byte q is the value v = low + (high - low) * q / 254 (q = 255: not finite); magnitudes are |v|;
+ * - smooth maps interpolate values bilinearly between pixel centres, edges repeated, first down, then across;
+ * - signed:    i = floor((0.5 + 0.5 * v / limit) * 255 + 0.5), zero is 128;
+ *   magnitude: i = floor(|v| / limit * 255 + 0.5); i is clamped to 0..255, limit = 0 counts as v = 0;
+ * - the colour is row i of the map's table; over a grey picture p it is floor(p + (colour - p) * a + 0.5) with
+ *   a = min(1, 1.25 * |v| / limit).
+ *
+ * All in double precision, so that NumPy gives the same bytes.
+ */
+import type { ColourMap } from "./colour_tables";
+
+export const SIGNED_MAPS = ["RdBu_r", "PuOr_r", "vik"] as const satisfies readonly ColourMap[];
+export const PLAIN_MAPS = ["viridis", "cividis", "magma", "gray"] as const satisfies readonly ColourMap[];
+
+const clamp = (index: number): number => (index < 0 ? 0 : index > 255 ? 255 : index);
+
+/** Row of the colour table for a value; `limit` is the value at the end of the scale. */
+export function indexOf(value: number, limit: number, signed: boolean): number {
+  const share = limit > 0 ? value / limit : 0;
+  return clamp(Math.floor((signed ? 0.5 + 0.5 * share : Math.abs(share)) * 255 + 0.5));
+}
+
+/** How much of the colour covers a picture under the map. */
+export function opacityOf(value: number, limit: number): number {
+  return limit > 0 ? Math.min(1, (1.25 * Math.abs(value)) / limit) : 0;
+}
+
+/** One map as it travels; `low` and `high` are its range. */
+export interface MapBytes {
+  readonly bytes: Uint8Array;
+  readonly height: number;
+  readonly width: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Values of a map in double precision, NaN where they are not finite. */
+export function decode({ bytes, low, high }: MapBytes, signed: boolean): Float64Array {
+  const values = new Float64Array(bytes.length);
+  for (let at = 0; at < bytes.length; at++) {
+    const q = bytes[at] as number;
+    const value = q === 255 ? Number.NaN : low + ((high - low) * q) / 254;
+    values[at] = signed ? value : Math.abs(value);
+  }
+  return values;
+}
+
+/** Largest |value| of a map. */
+export const peakOf = ({ low, high }: MapBytes): number => Math.max(Math.abs(low), Math.abs(high));
+
+export type MapState = "values" | "zero" | "nan";
+
+/** All zero and nothing finite are states of their own, never just a colour. */
+export function stateOf(map: MapBytes): MapState {
+  if (!Number.isFinite(map.low) || !Number.isFinite(map.high) || map.bytes.every((q) => q === 255)) return "nan";
+  return map.low === 0 && map.high === 0 ? "zero" : "values";
+}
+
+export type ScaleRule = "map" | "example" | "shared";
+
+/** The value at the end of the colour scale, for each map: rows are examples, columns are steps. */
+export function limits(peaks: readonly (readonly (number | null)[])[], rule: ScaleRule): number[][] {
+  const finite = (peak: number | null): number => (peak !== null && Number.isFinite(peak) ? peak : 0);
+  const rows = peaks.map((row) => row.reduce<number>((most, peak) => Math.max(most, finite(peak)), 0));
+  const all = Math.max(0, ...rows);
+  return peaks.map((row, at) =>
+    row.map((peak) => (rule === "map" ? finite(peak) : rule === "example" ? (rows[at] ?? 0) : all)),
+  );
+}
+
+/** A number as short as it can be said: three digits, powers of ten only when needed. */
+export function short(value: number): string {
+  if (!Number.isFinite(value)) return "not finite";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const text = size >= 1e5 || size < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  return text.replace("-", "−").replace("e+", "e");
+}

@@ -1,0 +1,250 @@
+import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { Probe, Series } from "../api";
+import { limits, short, type ScaleRule } from "../colour";
+import { moveTo } from "../state";
+import { stepName } from "../step_bar";
+import { MapFace, wordFor } from "./cell";
+import { visibleRange } from "./columns";
+import { className, exampleName, flips, labelOf, predicted } from "./figures";
+import { ExampleLabel } from "./label";
+import type { Grey, Look } from "./paint";
+import { GAP, type Column, type Layout, type Room } from "./screen";
+import type { Found } from "./store";
+import { useTip } from "./tip";
+
+export interface GridProps {
+  room: Room;
+  layout: Layout;
+  columns: readonly Column[];
+  cursor: number | null;
+  examples: number;
+  found: (column: Column, example: number) => Found;
+  look: Look;
+  scale: ScaleRule;
+  bars: boolean;
+  grey: (example: number) => Grey | null;
+  series: Series | null;
+  probe: Probe | null;
+  onRange: (columns: readonly [number, number], rows: readonly [number, number]) => void;
+  onInspect: (example: number, step: number) => void;
+}
+
+const HEAD = 30;
+const peakIn = (found: Found): number | null => (typeof found === "object" && "peak" in found ? found.peak : null);
+
+/** Prediction under a map: said where it starts or changes, with a mark against the label. */
+function Caption({ props, row, at }: { props: GridProps; row: number; at: number }): JSX.Element {
+  const { series, probe, columns } = props;
+  const here = columns[at];
+  const before = columns[at - 1];
+  const now = here ? predicted(series, here.step, row) : null;
+  if (!here || now === null) return <div class="caption" />;
+  const truth = labelOf(probe, row)?.of;
+  const right = truth === null || truth === undefined ? "" : truth === now ? " ✓" : " ✗";
+  const was = before ? predicted(series, before.step, row) : null;
+  const changes = before ? flips(series, before.step, here.step, row) : 0;
+  const kind = right === " ✗" ? "caption wrong" : "caption";
+  if (was === null) return <div class={kind}>{className(probe, now) + right}</div>;
+  if (was !== now)
+    return (
+      <div class={`${kind} flip`}>
+        → {className(probe, now)}
+        {right}
+      </div>
+    );
+  return <div class={kind}>{changes ? `⇄ ${changes}` : ""}</div>;
+}
+
+function describe(props: GridProps, row: number, at: number, found: Found): string {
+  const { series, probe, columns } = props;
+  const column = columns[at];
+  if (!column) return "";
+  const now = predicted(series, column.step, row);
+  const before = columns[at - 1];
+  const was = before ? predicted(series, before.step, row) : null;
+  const changed = was !== null && now !== null && was !== now ? ` (changed from ${className(probe, was)})` : "";
+  const prediction = now === null ? [] : [`predicted ${className(probe, now)}${changed}`];
+  const peak = peakIn(found);
+  const state = wordFor(found) ?? (peak === null ? "" : `peak ${short(peak)}`);
+  return [exampleName(probe, row), stepName(column.step, column.epoch), ...prediction, state].join(", ");
+}
+
+/** Rows are examples, columns are steps; draws only what the window shows. */
+export function Grid(props: GridProps): JSX.Element {
+  const { room, layout, columns, examples, cursor, look } = props;
+  const scroller = useRef<HTMLDivElement>(null);
+  const [place, setPlace] = useState({ x: 0, y: 0 });
+  const [focus, setFocus] = useState({ row: 0, at: Math.max(0, columns.length - 1), wanted: false });
+  const { label, pitch, box } = layout;
+  const [firstRow, endRow] = visibleRange(examples, pitch.y, place.y, room.height - HEAD, 1);
+  const [first, end] = visibleRange(columns.length, pitch.x, place.x, room.width - label, 1);
+  useEffect(() => props.onRange([first, end], [firstRow, endRow]), [first, end, firstRow, endRow]);
+
+  const row = Math.min(focus.row, examples - 1);
+  const column = Math.min(focus.at, columns.length - 1);
+  useLayoutEffect(() => {
+    if (!focus.wanted) return;
+    const cell = scroller.current?.querySelector<HTMLElement>(`[data-row="${row}"][data-at="${column}"]`);
+    cell?.focus({ preventScroll: true });
+    if (cell) setFocus({ row, at: column, wanted: false });
+  });
+
+  const peaks = Array.from({ length: examples }, (_, one) => columns.map((c) => peakIn(props.found(c, one))));
+  const ends = limits(peaks, props.scale);
+  const strongest = limits(peaks, "example");
+
+  const go = (toRow: number, to: number): void => {
+    const next = { row: Math.min(examples - 1, Math.max(0, toRow)), at: Math.min(columns.length - 1, Math.max(0, to)) };
+    const area = scroller.current;
+    if (area) {
+      const top = next.row * pitch.y;
+      const left = next.at * pitch.x;
+      if (top < area.scrollTop) area.scrollTop = top;
+      if (top + pitch.y > area.scrollTop + room.height - HEAD) area.scrollTop = top + pitch.y - room.height + HEAD;
+      if (left < area.scrollLeft) area.scrollLeft = left;
+      if (left + pitch.x > area.scrollLeft + room.width - label) area.scrollLeft = left + pitch.x - room.width + label;
+      setPlace({ x: area.scrollLeft, y: area.scrollTop });
+    }
+    setFocus({ ...next, wanted: true });
+  };
+
+  const cellAt = (target: EventTarget | null): { row: number; at: number; node: HTMLElement } | null => {
+    const node = target instanceof Element ? target.closest<HTMLElement>("[data-at]") : null;
+    return node ? { row: Number(node.dataset["row"]), at: Number(node.dataset["at"]), node } : null;
+  };
+  const inspect = (of: { row: number; at: number }): void => {
+    const step = columns[of.at]?.step;
+    setFocus({ row: of.row, at: of.at, wanted: false });
+    if (step !== undefined) props.onInspect(of.row, step);
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const on = cellAt(event.target);
+    if (!on || event.ctrlKey || event.metaKey || event.altKey) return;
+    const page = Math.max(1, Math.floor((room.height - HEAD) / pitch.y));
+    if (event.key === "Enter" || event.key === " ") inspect(on);
+    else if (event.key === "ArrowLeft") go(on.row, on.at - 1);
+    else if (event.key === "ArrowRight") go(on.row, on.at + 1);
+    else if (event.key === "ArrowUp") go(on.row - 1, on.at);
+    else if (event.key === "ArrowDown") go(on.row + 1, on.at);
+    else if (event.key === "Home") go(on.row, 0);
+    else if (event.key === "End") go(on.row, columns.length - 1);
+    else if (event.key === "PageUp") go(on.row - page, on.at);
+    else if (event.key === "PageDown") go(on.row + page, on.at);
+    else return;
+    event.preventDefault();
+  };
+  const tip = useTip((target) => {
+    const on = cellAt(target);
+    const column = on && columns[on.at];
+    return on && column ? { found: props.found(column, on.row), probe: props.probe, bars: props.bars } : null;
+  });
+
+  const shown = columns.slice(first, end);
+  const mark = columns.findIndex((c) => c.step === cursor);
+  const width = label + columns.length * pitch.x;
+  return (
+    <>
+      <div
+        ref={scroller}
+        class="grid"
+        role="grid"
+        aria-label="Maps: examples by steps"
+        aria-rowcount={examples + 1}
+        aria-colcount={columns.length + 1}
+        tabIndex={-1}
+        onScroll={(event) => setPlace({ x: event.currentTarget.scrollLeft, y: event.currentTarget.scrollTop })}
+        onClick={(event) => {
+          const on = cellAt(event.target);
+          if (on) inspect(on);
+        }}
+        onKeyDown={onKeyDown}
+        {...tip.listeners}
+      >
+        <div class="grid-head" role="row" aria-rowindex={1} style={{ width: `${width}px`, height: `${HEAD}px` }}>
+          <div role="columnheader" class="corner" style={{ width: `${label}px` }}>
+            <span>example</span>
+            <span>step</span>
+          </div>
+          <span style={{ width: `${first * pitch.x}px` }} aria-hidden="true" />
+          {shown.map((c, at) => (
+            <div
+              key={c.step}
+              role="columnheader"
+              aria-colindex={first + at + 2}
+              style={{ width: `${box.width}px`, marginRight: `${GAP}px` }}
+            >
+              <button
+                type="button"
+                class={c.step === cursor ? "quiet current" : "quiet"}
+                aria-current={c.step === cursor ? "step" : undefined}
+                aria-label={stepName(c.step, c.epoch)}
+                onClick={() => moveTo(c.step)}
+              >
+                {c.step}
+                {c.step === 0 && box.width > 86 && !(c.epoch > 0) && <small> untrained</small>}
+                {Number.isFinite(c.epoch) && c.epoch !== c.step && box.width > 86 && (
+                  <small> epoch {Number(c.epoch.toFixed(1))}</small>
+                )}
+              </button>
+            </div>
+          ))}
+        </div>
+        <div class="grid-body" role="rowgroup" style={{ width: `${width}px`, height: `${examples * pitch.y}px` }}>
+          {mark >= 0 && (
+            <div
+              class="cursor"
+              aria-hidden="true"
+              style={{ left: `${label + mark * pitch.x - GAP / 2}px`, width: `${pitch.x}px` }}
+            />
+          )}
+          {Array.from({ length: endRow - firstRow }, (_, offset) => firstRow + offset).map((one) => (
+            <div
+              key={one}
+              class="grid-row"
+              role="row"
+              aria-rowindex={one + 2}
+              style={{ top: `${one * pitch.y}px`, height: `${pitch.y}px`, width: `${width}px` }}
+            >
+              <ExampleLabel {...props} row={one} width={label} />
+              <span style={{ width: `${first * pitch.x}px`, flex: "none" }} aria-hidden="true" />
+              {shown.map((c, offset) => {
+                const at = first + offset;
+                const found = props.found(c, one);
+                const peak = peaks[one]?.[at] ?? 0;
+                const most = strongest[one]?.[at] ?? 0;
+                return (
+                  <div
+                    key={c.step}
+                    role="gridcell"
+                    class="cell"
+                    aria-colindex={at + 2}
+                    aria-label={describe(props, one, at, found)}
+                    tabIndex={one === row && at === column ? 0 : -1}
+                    data-row={one}
+                    data-at={at}
+                    style={{ width: `${box.width}px`, marginRight: `${GAP}px` }}
+                  >
+                    <MapFace
+                      found={found}
+                      limit={ends[one]?.[at] ?? 0}
+                      look={look}
+                      grey={props.grey(one)}
+                      box={box}
+                      bars={props.bars}
+                    />
+                    <div class="strength">
+                      <i style={{ width: `${most > 0 && Number.isFinite(peak) ? (100 * peak) / most : 0}%` }} />
+                    </div>
+                    <Caption props={props} row={one} at={at} />
+                  </div>
+                );
+              })}
+            </div>
+          ))}
+        </div>
+      </div>
+      {tip.element}
+    </>
+  );
+}

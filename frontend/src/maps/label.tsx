@@ -1,0 +1,46 @@
+import type { JSX } from "preact";
+import { Thumbnail } from "./cell";
+import { className, exampleName, figure, labelOf, predicted } from "./figures";
+import type { GridProps } from "./grid";
+
+/** Name, input, true and (at the cursor) predicted class of an example. */
+export function ExampleLabel(props: GridProps & { row: number; width: number }): JSX.Element {
+  const { probe, series, row, cursor, look, width, layout } = props;
+  const label = labelOf(probe, row);
+  const now = cursor === null ? null : predicted(series, cursor, row);
+  const confidence = cursor === null ? null : figure(series, "confidence", cursor, row);
+  const output = cursor === null || now !== null ? null : figure(series, "output", cursor, row);
+  const grey = props.grey(row);
+  const side = Math.min(56, layout.box.height, Math.floor(width * 0.33));
+  const wrong = label?.of !== null && label?.of !== undefined && now !== null && now !== label.of;
+  return (
+    <div class="example" role="rowheader" aria-colindex={1} style={{ width: `${width}px` }}>
+      {grey && <Thumbnail grey={grey} box={{ width: side, height: side }} smooth={look.smooth} />}
+      <div>
+        <b title={exampleName(probe, row)}>{exampleName(probe, row)}</b>
+        {label && (
+          <span>
+            <span class="dim">true</span> {label.text}
+          </span>
+        )}
+        {now !== null && (
+          <span class={wrong ? "wrong" : ""}>
+            <span class="dim">says</span> {className(probe, now)}
+            {confidence !== null && ` ${confidence.toFixed(2)}`}
+            {label?.of !== null && label?.of !== undefined && (
+              <span>
+                <span aria-hidden="true">{wrong ? " ✗" : " ✓"}</span>
+                <span class="sr">{wrong ? "wrong" : "right"}</span>
+              </span>
+            )}
+          </span>
+        )}
+        {output !== null && (
+          <span>
+            <span class="dim">says</span> {Number(output.toPrecision(4))}
+          </span>
+        )}
+      </div>
+    </div>
+  );
+}

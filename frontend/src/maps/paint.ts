@@ -1,0 +1,206 @@
+/** Pixels of a map: a pure function of values, look and size. */
+import { indexOf, opacityOf } from "../colour";
+
+/** A grey picture: one byte per pixel. */
+export interface Grey {
+  readonly bytes: Uint8Array;
+  readonly height: number;
+  readonly width: number;
+}
+
+export interface Field {
+  readonly values: Float64Array;
+  readonly height: number;
+  readonly width: number;
+}
+
+export interface Look {
+  readonly table: Uint8Array;
+  readonly signed: boolean;
+  readonly smooth: boolean;
+  readonly picture: boolean;
+}
+
+interface Axis {
+  readonly near: Int32Array;
+  readonly from: Int32Array;
+  readonly to: Int32Array;
+  readonly part: Float64Array;
+}
+
+/** Where each of `size` pixels lies between `count` values: pixel centre to value centre, edges repeated. */
+function axis(size: number, count: number): Axis {
+  const near = new Int32Array(size);
+  const from = new Int32Array(size);
+  const to = new Int32Array(size);
+  const part = new Float64Array(size);
+  for (let at = 0; at < size; at++) {
+    near[at] = Math.min(count - 1, Math.floor(((at + 0.5) * count) / size));
+    const place = Math.min(count - 1, Math.max(0, ((at + 0.5) * count) / size - 0.5));
+    from[at] = Math.floor(place);
+    to[at] = Math.min(count - 1, Math.floor(place) + 1);
+    part[at] = place - Math.floor(place);
+  }
+  return { near, from, to, part };
+}
+
+/**
+ * Values at every pixel. A pixel is NaN where its nearest value is; next to such a hole the nearest value stands
+ * instead of a mixture.
+ */
+export function resample({ values, height, width }: Field, h: number, w: number, smooth: boolean): Float64Array {
+  const out = new Float64Array(h * w);
+  const down = axis(h, height);
+  const across = axis(w, width);
+  const row = new Float64Array(width);
+  for (let y = 0; y < h; y++) {
+    const nearest = (down.near[y] as number) * width;
+    if (smooth) {
+      const a = (down.from[y] as number) * width;
+      const b = (down.to[y] as number) * width;
+      const part = down.part[y] as number;
+      for (let x = 0; x < width; x++)
+        row[x] = (values[a + x] as number) * (1 - part) + (values[b + x] as number) * part;
+    }
+    for (let x = 0; x < w; x++) {
+      const near = values[nearest + (across.near[x] as number)] as number;
+      let value = near;
+      if (smooth && near === near) {
+        const part = across.part[x] as number;
+        const mixed =
+          (row[across.from[x] as number] as number) * (1 - part) + (row[across.to[x] as number] as number) * part;
+        if (mixed === mixed) value = mixed;
+      }
+      out[y * w + x] = value;
+    }
+  }
+  return out;
+}
+
+/** Stripes of two greys: the look of "not finite", whatever the colour map. */
+const hatch = (x: number, y: number): number => (((x + y) >> 2) & 1 ? 0xff5a5a5a : 0xffc8c8c8);
+
+const words = new WeakMap<Uint8Array, Uint32Array>();
+
+/** A colour table as the 32-bit words of an ImageData (little-endian, opaque). */
+function wordsOf(table: Uint8Array): Uint32Array {
+  let made = words.get(table);
+  if (!made) {
+    made = new Uint32Array(256);
+    for (let i = 0; i < 256; i++)
+      made[i] =
+        (0xff000000 |
+          ((table[3 * i + 2] as number) << 16) |
+          ((table[3 * i + 1] as number) << 8) |
+          (table[3 * i] as number)) >>>
+        0;
+    words.set(table, made);
+  }
+  return made;
+}
+
+/** Colours `values` (h x w, as resampled) into 32-bit pixels; `picture` has the same size. */
+export function colour(
+  out: Uint32Array,
+  values: Float64Array,
+  width: number,
+  limit: number,
+  look: Look,
+  picture: Float64Array | null,
+): void {
+  const palette = wordsOf(look.table);
+  for (let at = 0; at < values.length; at++) {
+    const value = values[at] as number;
+    if (value !== value) {
+      out[at] = hatch(at % width, Math.floor(at / width));
+      continue;
+    }
+    const word = palette[indexOf(value, limit, look.signed)] as number;
+    if (!picture) {
+      out[at] = word;
+      continue;
+    }
+    const under = Math.floor((picture[at] as number) + 0.5);
+    const a = opacityOf(value, limit);
+    const r = Math.floor(under + ((word & 255) - under) * a + 0.5);
+    const g = Math.floor(under + (((word >> 8) & 255) - under) * a + 0.5);
+    const b = Math.floor(under + (((word >> 16) & 255) - under) * a + 0.5);
+    out[at] = (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+  }
+}
+
+let scratch: ImageData | null = null;
+
+/** One ImageData for all maps of a size. */
+function pixels(width: number, height: number): ImageData {
+  if (scratch?.width !== width || scratch.height !== height) scratch = new ImageData(width, height);
+  return scratch;
+}
+
+const pictureOf = (grey: Grey, h: number, w: number, smooth: boolean): Float64Array =>
+  resample({ values: Float64Array.from(grey.bytes), height: grey.height, width: grey.width }, h, w, smooth);
+
+/** Paints a map, with its grey picture below it when the look asks for one. */
+export function paintMap(canvas: HTMLCanvasElement, field: Field, limit: number, look: Look, grey: Grey | null): void {
+  const { width, height } = canvas;
+  const image = pixels(width, height);
+  const picture = look.picture && grey ? pictureOf(grey, height, width, look.smooth) : null;
+  colour(new Uint32Array(image.data.buffer), resample(field, height, width, look.smooth), width, limit, look, picture);
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
+}
+
+/** Paints the grey picture alone. */
+export function paintGrey(canvas: HTMLCanvasElement, grey: Grey, smooth: boolean): void {
+  const { width, height } = canvas;
+  const image = pixels(width, height);
+  const out = new Uint32Array(image.data.buffer);
+  pictureOf(grey, height, width, smooth).forEach((value, at) => {
+    const level = Math.floor(value + 0.5);
+    out[at] = (0xff000000 | (level << 16) | (level << 8) | level) >>> 0;
+  });
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
+}
+
+/** The value that stands for `at` of `size` pixels of a bar chart: the strongest of those that share it. */
+export function barAt(values: Float64Array, at: number, size: number): number {
+  const from = Math.floor((at * values.length) / size);
+  const to = Math.max(from + 1, Math.floor(((at + 1) * values.length) / size));
+  let best = from;
+  for (let one = from; one < to; one++) if (Math.abs(values[one] ?? 0) > Math.abs(values[best] ?? 0)) best = one;
+  return best;
+}
+
+/** Paints a flat map as bars around (signed) or above (magnitude) zero, coloured like any other value. */
+export function paintBars(
+  canvas: HTMLCanvasElement,
+  values: Float64Array,
+  limit: number,
+  look: Look,
+  ink: string,
+): void {
+  const context = canvas.getContext("2d");
+  if (!context) return;
+  const { width, height } = canvas;
+  const zero = look.signed ? Math.round(height / 2) : height - 1;
+  const reach = (look.signed ? height / 2 : height) - 2;
+  const bars = Math.min(values.length, width);
+  const gap = width / bars >= 4 ? 1 : 0;
+  context.clearRect(0, 0, width, height);
+  for (let bar = 0; bar < bars; bar++) {
+    const value = values[barAt(values, bar, bars)] ?? Number.NaN;
+    const left = Math.round((bar * width) / bars);
+    const wide = Math.max(1, Math.round(((bar + 1) * width) / bars) - left - gap);
+    if (!Number.isFinite(value)) {
+      context.fillStyle = ink;
+      for (let y = 0; y < height; y += 6) context.fillRect(left, y, wide, 2);
+      continue;
+    }
+    // bars need contrast at every length: the far half of the scale, by sign alone when signed
+    const row = 3 * (look.signed ? (value < 0 ? 30 : 225) : indexOf(value, limit, false));
+    context.fillStyle = `rgb(${look.table[row]} ${look.table[row + 1]} ${look.table[row + 2]})`;
+    const long = limit > 0 ? Math.round(Math.min(1, Math.abs(value) / limit) * reach) : 0;
+    context.fillRect(left, value < 0 && look.signed ? zero : zero - long, wide, long);
+  }
+  context.fillStyle = ink;
+  context.fillRect(0, zero, width, 1);
+}

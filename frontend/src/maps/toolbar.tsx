@@ -1,0 +1,139 @@
+import type { Signal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { PLAIN_MAPS, short, SIGNED_MAPS } from "../colour";
+import { tag } from "../state";
+import * as settings from "./settings";
+
+function Choice<T extends string>({
+  name,
+  of,
+  options,
+}: {
+  name: string;
+  of: Signal<T>;
+  options: readonly (readonly [T, string])[];
+}): JSX.Element {
+  return (
+    <label class="pick">
+      <span>{name}</span>
+      <select value={of.value} onChange={(event) => (of.value = event.currentTarget.value as T)}>
+        {options.map(([value, text]) => (
+          <option key={value} value={value}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+const same = <T extends string>(values: readonly T[]): (readonly [T, string])[] => values.map((one) => [one, one]);
+
+/** The scale in words and numbers: what the ends of the colours mean. */
+export function Legend({ ends }: { ends: readonly [number, number] | null }): JSX.Element {
+  const { table, signed } = settings.look.value;
+  const stops = Array.from({ length: 17 }, (_, at) => {
+    const row = 3 * Math.round((at * 255) / 16);
+    return `rgb(${table[row]} ${table[row + 1]} ${table[row + 2]})`;
+  });
+  const score = tag.value?.score_name ?? "score";
+  const whose = { map: "each map’s peak", example: "each example’s peak", shared: "the peak of all" }[
+    settings.scale.value
+  ];
+  const range = ends === null ? "" : ends[0] === ends[1] ? short(ends[1]) : `${short(ends[0])} to ${short(ends[1])}`;
+  return (
+    <div class="legend" role="group" aria-label="Legend">
+      <span>{signed ? `lowers ${score}` : "0"}</span>
+      <span class="ramp" style={{ background: `linear-gradient(to right, ${stops.join(", ")})` }} aria-hidden="true">
+        {signed && <i>0</i>}
+      </span>
+      <span>{signed ? `raises ${score}` : `moves ${score}`}</span>
+      <span class="dim">
+        end of the scale: {signed ? "± " : ""}
+        {whose}
+        {range && ` (${range})`}
+      </span>
+      <span class="dim strength-key">
+        <i aria-hidden="true" /> peak against the example’s largest
+      </span>
+    </div>
+  );
+}
+
+export function Display({ image, inputs }: { image: boolean; inputs: readonly string[] }): JSX.Element {
+  const [open, setOpen] = useState(false);
+  const { values, signed, signedMap, plainMap, scale, smooth, picture, columns, cellSize, input } = settings;
+  return (
+    <div class={open ? "display open" : "display"}>
+      <button type="button" class="more" aria-expanded={open} onClick={() => setOpen(!open)}>
+        Display ▾
+      </button>
+      <div class="choices" role="group" aria-label="Display">
+        {inputs.length > 1 && <Choice name="Input" of={input} options={same(inputs)} />}
+        {tag.value?.signed !== false && (
+          <Choice
+            name="Values"
+            of={values}
+            options={[
+              ["signed", "signed"],
+              ["magnitude", "magnitude"],
+            ]}
+          />
+        )}
+        <Choice
+          name="Scale"
+          of={scale}
+          options={[
+            ["map", "per map"],
+            ["example", "per example"],
+            ["shared", "shared"],
+          ]}
+        />
+        {signed.value ? (
+          <Choice name="Colours" of={signedMap} options={same(SIGNED_MAPS)} />
+        ) : (
+          <Choice name="Colours" of={plainMap} options={same(PLAIN_MAPS)} />
+        )}
+        {image && (
+          <Choice
+            name="Picture"
+            of={picture}
+            options={[
+              ["auto", signed.value ? "auto (none)" : "auto (grey)"],
+              ["none", "none"],
+              ["grey", "grey"],
+            ]}
+          />
+        )}
+        <Choice
+          name="Columns"
+          of={columns}
+          options={[
+            ["fit", "that fit"],
+            ["all", "every step"],
+          ]}
+        />
+        <Choice
+          name="Size"
+          of={cellSize}
+          options={[
+            ["small", "small"],
+            ["medium", "medium"],
+            ["large", "large"],
+          ]}
+        />
+        {image && (
+          <label class="pick">
+            <input
+              type="checkbox"
+              checked={smooth.value === "on"}
+              onChange={(event) => (smooth.value = event.currentTarget.checked ? "on" : "off")}
+            />
+            <span>Smooth</span>
+          </label>
+        )}
+      </div>
+    </div>
+  );
+}
