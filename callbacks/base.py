@@ -294,6 +294,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self._step is None:
             per_epoch = (self.params or {}).get("steps") or 0
             self._step = epoch * per_epoch if self.every_n_batches else epoch
+            self._epoch_seconds = self._dry_run_seconds or 0.0
             self._log()
             self._spent, self._began = 0.0, time.perf_counter()
         self._epoch_starts_at = self._step
