@@ -170,26 +170,26 @@ def _brief(values: Sequence[str]) -> str:
 
 def index(log: Log) -> dict[str, Any]:
     """Return runs, their tags with steps and what they hold, and what was skipped and why."""
+    log = log.snapshot()
     runs = []
     skipped = []
     for run, tags in log.versions().items():
         described = []
         for tag in tags:
             try:
-                stored = log.stored(run, tag)
-                reasons = log.reasons(run, tag)
+                outline = log.outline(run, tag)
             except Exception as error:  # one tag that cannot be read must not hide the others
-                stored, reasons = [], [f"cannot be read: {error}"]
-            skipped += [{"run": run, "tag": tag, "reason": reason} for reason in reasons]
-            if stored:
-                described.append(_describe(log, run, tag, [each.record for each in stored]))
+                skipped.append({"run": run, "tag": tag, "reason": f"It cannot be read: {error}"})
+                continue
+            skipped += [{"run": run, "tag": tag, "reason": why} for why in outline.reasons]
+            if outline.last is not None:
+                described.append(_describe(tag, outline, outline.last))
         if described:
             runs.append({"name": run, "tags": described})
     return {"version": summary.VERSION, "runs": runs, "skipped": skipped}
 
 
-def _describe(log: Log, run: str, tag: str, records: Sequence[summary.Record]) -> dict[str, Any]:
-    last = log.record(run, tag, records[-1].step)
+def _describe(tag: str, outline: reader.Outline, last: summary.Record) -> dict[str, Any]:
     meta, figures = last.meta, last.figures
     described: dict[str, Any] = {
         "name": tag,
@@ -206,9 +206,9 @@ def _describe(log: Log, run: str, tag: str, records: Sequence[summary.Record]) -
         described["features"] = _length(figures, "mean")
     else:
         described["examples"] = _length(figures, "output", "sum_abs", "sum")
-    described["steps"] = [record.step for record in records]
-    described["wall_times"] = [_finite(record.wall_time) for record in records]
-    described["epochs"] = [_finite(record.meta.get("epoch"), record.step) for record in records]
+    described["steps"] = outline.steps
+    described["wall_times"] = [_finite(time) for time in outline.wall_times]
+    described["epochs"] = [_finite(epoch) for epoch in outline.epochs]
     return described
 
 
@@ -585,6 +585,7 @@ def series(
     columns: Sequence[int] | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
     """Return a tag's figures over steps as safetensors bytes, and the answer's JSON."""
+    log = log.snapshot()
     found = log.series(run, tag)
     axes = ("steps", "wall_times", "epochs")
     if figures is not None:
@@ -647,6 +648,7 @@ def _for_the_wire(name: str, array: np.ndarray) -> np.ndarray:
 
 def findings(log: Log, run: str) -> dict[str, Any]:
     """Return what a careful colleague would say of a run."""
+    log = log.snapshot()
     from tb_xai import findings as rules
 
     if run not in log.versions():

@@ -22,6 +22,7 @@ trainings, and the last one wins.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import posixpath
 import re
@@ -30,6 +31,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,14 +144,72 @@ def logdirs(logdir: str | None, logdir_spec: str | None = None) -> list[tuple[st
     return roots
 
 
-@dataclass
+@dataclass(frozen=True)
+class Outline:
+    """When a tag was logged: columns of equal length, by ascending step."""
+
+    steps: list[int]
+    wall_times: list[float]
+    epochs: list[float]
+    last: Record | None
+    reasons: list[str]
+
+
+@dataclass(eq=False)
+class _Entry:
+    """One event: what can be told at once, and the rest when it is asked for."""
+
+    tag: str
+    step: int
+    wall_time: float
+    payload: bytes
+
+    @cached_property
+    def stored(self) -> Stored | str:
+        """The decoded event, or why it cannot be decoded."""
+        try:
+            return summary.decode_payload(
+                self.payload, tag=self.tag, step=self.step, wall_time=self.wall_time
+            )
+        except (DamagedError, NewerError) as error:
+            return str(error)
+
+    @cached_property
+    def epoch(self) -> float | None:
+        """Finished epochs; None when the event cannot be decoded."""
+        found = summary.outline(self.payload)
+        if found is not None:
+            return found[1]
+        if isinstance(self.stored, str):
+            return None
+        return _number(self.stored.record.meta.get("epoch"), self.step)
+
+
+@dataclass(eq=False)
 class _Series:
     """What is known of one (run, tag), as of `key`."""
 
     key: tuple[Any, ...]
-    stored: list[Stored]
-    versions: Counter[str]
-    size: int
+    entries: list[_Entry]
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes held."""
+        return sum(len(entry.payload) for entry in self.entries)
+
+    @cached_property
+    def stored(self) -> list[Stored]:
+        """The records that can be decoded."""
+        return [e.stored for e in self.entries if not isinstance(e.stored, str)]
+
+    def reasons(self, entries: Sequence[_Entry]) -> list[str]:
+        """Why some of these entries cannot be decoded."""
+        counted = Counter(entry.stored for entry in entries if isinstance(entry.stored, str))
+        n = len(self.entries)
+        return [
+            reason if count == n else f"{count} of {n} steps: {reason}"
+            for reason, count in sorted(counted.items())
+        ]
 
 
 class Log:
@@ -175,7 +235,15 @@ class Log:
         self._experiment = experiment
         self._context = RequestContext()
         self._cache: OrderedDict[tuple[str, str], _Series] = OrderedDict()
+        self._outlines: dict[tuple[str, str], tuple[tuple[Any, ...], Outline]] = {}
         self._lock = threading.Lock()
+        self._listing: Mapping[str, Mapping[str, Any]] | None = None
+
+    def snapshot(self) -> Log:
+        """Return this log as it is now: many questions, one look at what is there."""
+        taken = copy.copy(self)
+        taken._listing = self._list(None)
+        return taken
 
     # --- names ------------------------------------------------------------------------------------
 
@@ -214,11 +282,29 @@ class Log:
     def reasons(self, run: str, tag: str) -> list[str]:
         """Why steps of one tag were skipped; empty when none was."""
         series = self._series(run, tag)
-        total = len(series.stored) + sum(series.versions.values())
-        return [
-            reason if count == total else f"{count} of {total} steps: {reason}"
-            for reason, count in sorted(series.versions.items())
-        ]
+        return series.reasons(series.entries)
+
+    def outline(self, run: str, tag: str) -> Outline:
+        """Return when a tag was logged, decoding its newest record only."""
+        name, key = self._find(run, tag)
+        known = self._outlines.get((name, tag))
+        if known is not None and known[0] == key:
+            return known[1]
+        series = self._series(run, tag)
+        readable = [entry for entry in series.entries if entry.epoch is not None]
+        last = readable[-1].stored if readable else None
+        if isinstance(last, str):  # its first bytes were right and the others are not
+            readable = [entry for entry in readable if not isinstance(entry.stored, str)]
+            last = readable[-1].stored if readable else None
+        outline = Outline(
+            [entry.step for entry in readable],
+            [entry.wall_time for entry in readable],
+            [entry.epoch or 0.0 for entry in readable],
+            None if last is None or isinstance(last, str) else self._record(run, tag, last),
+            series.reasons([e for e in series.entries if "stored" in e.__dict__]),
+        )
+        self._outlines[name, tag] = (key, outline)
+        return outline
 
     # --- records ----------------------------------------------------------------------------------
 
@@ -406,6 +492,8 @@ class Log:
     # --- from the provider ------------------------------------------------------------------------
 
     def _list(self, filter_: RunTagFilter | None) -> Mapping[str, Mapping[str, Any]]:
+        if self._listing is not None:
+            return self._listing
         return self._provider.list_tensors(
             self._context,
             experiment_id=self._experiment,
@@ -444,7 +532,7 @@ class Log:
             downsample=_ALL,
             run_tag_filter=RunTagFilter(runs=[name], tags=[tag]),
         )
-        series = _decode_series(tag, key, read.get(name, {}).get(tag, ()), known)
+        series = _Series(key, _take(tag, read.get(name, {}).get(tag, ()), known))
         with self._lock:
             self._cache[name, tag] = series
             self._cache.move_to_end((name, tag))
@@ -572,33 +660,21 @@ def _some(file: summary.ArrayFile, name: str, examples: Sequence[int] | None) ->
     return file.array(name, examples)
 
 
-def _decode_series(
-    tag: str, key: tuple[Any, ...], data: Sequence[Any], known: _Series | None
-) -> _Series:
-    """Decode what changed; a step replaces itself and all later steps logged before it."""
+def _take(tag: str, data: Sequence[Any], known: _Series | None) -> list[_Entry]:
+    """Entries by ascending step; what was decoded before is kept.
+
+    A step replaces itself and all later steps that were logged before it.
+    """
     kept: list[Any] = []
     for datum in data:
         while kept and kept[-1].step >= datum.step:
             kept.pop()
         kept.append(datum)
-    before = {(s.record.step, s.record.wall_time, s.size): s for s in known.stored} if known else {}
-    stored = []
-    reasons: Counter[str] = Counter()
-    total = 0
-    for datum in kept:
-        payload = _payload(datum.numpy)
-        total += len(payload)
-        same = before.get((datum.step, datum.wall_time, len(payload)))
-        if same is not None:
-            stored.append(same)
-            continue
-        try:
-            stored.append(
-                summary.decode_payload(payload, tag=tag, step=datum.step, wall_time=datum.wall_time)
-            )
-        except (DamagedError, NewerError) as error:
-            reasons[str(error)] += 1
-    return _Series(key, stored, reasons, total)
+    entries = [_Entry(tag, int(d.step), float(d.wall_time), _payload(d.numpy)) for d in kept]
+    if known is None:
+        return entries
+    before = {(e.step, e.wall_time, e.payload): e for e in known.entries}
+    return [before.get((e.step, e.wall_time, e.payload), e) for e in entries]
 
 
 def _payload(value: Any) -> bytes:

@@ -4,7 +4,7 @@ A log directory `D` gets one run of its own, `D/xai/`:
 
 - `D/xai/events.out.tfevents.*` is the index: one summary event per (tag, step). Its tensor is a
   string that holds safetensors bytes: the record's figures, and in `__metadata__.record` JSON
-  `{version, kind, meta, file}`.
+  `{version, kind, epoch, file, meta}`.
 - `D/xai/plugins/xai/<slug>-<sha1>-<step>-<nonce>.safetensors` holds what is larger, one file per
   (tag, step): the arrays, signed, at their own resolution, as float16 with one float32 scale per
   example (`<name>.scale`). `__metadata__.xai` repeats version, tag, step and nonce, so that a
@@ -64,6 +64,10 @@ _DTYPES = {
     "BOOL": "|b1",
 }
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,120}\.safetensors")
+_OUTLINE = re.compile(
+    rb'\{"__metadata__":\{"record":"\{\\"version\\":%d,\\"kind\\":\\"([a-z_]+)\\",'
+    rb'\\"epoch\\":(-?[0-9]+(?:\.[0-9]+)?),' % VERSION
+)
 _PROBE_HASH = re.compile(r"[0-9a-f]{16}")
 
 
@@ -184,11 +188,13 @@ def _encode(record: Record, dtype: str) -> tuple[bytes, str | None, bytes | None
         _add(tensors, name, array)
 
     def pack(file_name: str | None, inline: Mapping[str, np.ndarray]) -> bytes:
+        # The order matters: `outline` reads the first three without parsing the rest.
         described = {
             "version": VERSION,
             "kind": record.kind,
-            "meta": record.meta,
+            "epoch": record.meta.get("epoch", step),
             "file": file_name,
+            "meta": record.meta,
         }
         return _event(record, step, save(dict(inline), {"record": _json(described)}))
 
@@ -383,6 +389,16 @@ def decode(event: bytes, file: bytes | None = None) -> Record:
         {**record.figures, **opened.figures()},
         {name: opened.array(name) for name in opened.names},
     )
+
+
+def outline(payload: bytes) -> tuple[str, float] | None:
+    """Return `(kind, epochs finished)` of a record from the first bytes of its event's tensor.
+
+    Listing what is logged needs no more, and decoding a record takes twenty times as long. None
+    when the bytes start otherwise than this version writes them: then `decode_payload` decides.
+    """
+    found = _OUTLINE.match(payload, 8)
+    return (found[1].decode(), float(found[2])) if found else None
 
 
 def decode_payload(payload: bytes, *, tag: str, step: int, wall_time: float) -> Stored:
