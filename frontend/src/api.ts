@@ -251,9 +251,15 @@ export async function fetchProbe(
   };
 }
 
-/** Figures of one tag over its steps. */
-export async function fetchSeries(run: string, tag: string, signal?: AbortSignal): Promise<Series> {
-  const [answer, meta] = await tensors(address("series", { run, tag }), signal);
+/** Figures of one tag over its steps; `part` asks for less when the whole would be too large for one answer. */
+export async function fetchSeries(
+  run: string,
+  tag: string,
+  signal?: AbortSignal,
+  part: { figure?: string; columns?: readonly number[] } = {},
+): Promise<Series> {
+  const query = { run, tag, figure: part.figure, columns: part.columns?.join(",") };
+  const [answer, meta] = await tensors(address("series", query), signal);
   const column = (name: string): Float64Array =>
     answer.arrays.has(name) ? array(answer, name, Float64Array) : new Float64Array();
   return {
