@@ -1,0 +1,104 @@
+/** The shared x axis (step, epoch or time since the first step), scales and ticks. */
+
+export type AxisKind = "step" | "epoch" | "time";
+
+export interface StepTimes {
+  steps: readonly number[];
+  epochs: readonly number[];
+  wallTimes: readonly number[];
+}
+
+export const AXIS_WORDS: Record<AxisKind, string> = { step: "step", epoch: "epoch", time: "time since first step" };
+
+/** Whether an axis can be drawn: every step needs a finite value. */
+export function axisAvailable(times: StepTimes, axis: AxisKind): boolean {
+  const source = axis === "step" ? times.steps : axis === "epoch" ? times.epochs : times.wallTimes;
+  return source.length === times.steps.length && source.some(Number.isFinite);
+}
+
+/** x of every step, never going back: a clock that was set back, or a step without a time, repeats the value before it. */
+export function axisValues(times: StepTimes, axis: AxisKind): number[] {
+  if (axis === "step" || !axisAvailable(times, axis)) return [...times.steps];
+  const source = axis === "epoch" ? times.epochs : times.wallTimes;
+  const first = source.find(Number.isFinite) ?? 0;
+  let reached = -Infinity;
+  return source.map((value) => {
+    const x = axis === "time" ? value - first : value;
+    reached = Number.isFinite(x) ? Math.max(reached, x) : Math.max(reached, 0);
+    return reached;
+  });
+}
+
+/** Cell borders halfway between neighbours: n values give n + 1 edges, so that a matrix column and a line's point share an x. */
+export function edges(values: readonly number[]): number[] {
+  const n = values.length;
+  const first = values[0];
+  const last = values[n - 1];
+  if (first === undefined || last === undefined) return [0, 1];
+  if (n === 1 || first === last) return Array.from({ length: n + 1 }, (_, i) => first - 0.5 + i / n);
+  const middle = values.slice(1).map((v, i) => (v + (values[i] as number)) / 2);
+  const left = first - ((middle[0] as number) - first || (last - first) / (2 * n));
+  const right = last + (last - (middle[n - 2] as number) || (last - first) / (2 * n));
+  return [left, ...middle, right];
+}
+
+/** Index of the value nearest to x in an ascending list. */
+export function nearest(values: readonly number[], x: number): number {
+  let lo = 0;
+  let hi = values.length - 1;
+  while (hi - lo > 1) {
+    const mid = (lo + hi) >> 1;
+    if ((values[mid] as number) <= x) lo = mid;
+    else hi = mid;
+  }
+  return hi > lo && (values[hi] as number) - x < x - (values[lo] as number) ? hi : Math.max(lo, 0);
+}
+
+export interface Scale {
+  (value: number): number;
+  invert: (pixel: number) => number;
+  domain: readonly [number, number];
+}
+
+export function scale(d0: number, d1: number, r0: number, r1: number): Scale {
+  const k = (r1 - r0) / (d1 - d0 || 1);
+  const to = (value: number) => r0 + (value - d0) * k;
+  return Object.assign(to, { invert: (pixel: number) => d0 + (pixel - r0) / (k || 1), domain: [d0, d1] as const });
+}
+
+/** About n round numbers in [lo, hi]. */
+export function ticks(lo: number, hi: number, n: number, whole = false): number[] {
+  const span = hi - lo;
+  if (!(span > 0) || n < 1) return Number.isFinite(lo) ? [lo] : [];
+  const rough = span / n;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const factor = [1, 2, 5, 10].find((f) => f * power >= rough * 0.999) ?? 10;
+  return every(lo, hi, whole ? Math.max(1, Math.round(factor * power)) : factor * power);
+}
+
+const every = (lo: number, hi: number, step: number): number[] => {
+  const out: number[] = [];
+  for (let i = Math.ceil(lo / step - 1e-9); i * step <= hi + step * 1e-9; i++)
+    out.push(Number((i * step).toPrecision(12)));
+  return out;
+};
+
+const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
+
+export function axisTicks(lo: number, hi: number, n: number, axis: AxisKind): number[] {
+  if (axis !== "time" || hi - lo < 2) return ticks(lo, hi, n, axis === "step");
+  const step = SECONDS.find((s) => s * n >= hi - lo);
+  return step ? every(Math.max(lo, 0), hi, step) : ticks(lo / 86400, hi / 86400, n, true).map((day) => day * 86400);
+}
+
+export function axisText(value: number, axis: AxisKind): string {
+  if (axis !== "time")
+    return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(6)));
+  const units: [number, string][] = [
+    [86400, "d"],
+    [3600, "h"],
+    [60, "min"],
+  ];
+  for (const [size, unit] of units) if (value >= size) return `${Number((value / size).toFixed(2))} ${unit}`;
+  return `${Number(value.toFixed(2))} s`;
+}

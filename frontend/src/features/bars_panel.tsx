@@ -1,0 +1,202 @@
+/** Every feature at the cursor's step, ranked, with its 95 % interval: a list to the eye, the keyboard and a screen reader. */
+import type { CSSProperties, JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useSize } from "./chart";
+import { listWindow } from "./labels";
+import { extent } from "./lines";
+import { highlighted, hovered, togglePin, type Model } from "./model";
+import { Exports } from "./exports";
+import { style, type Style, type Theme } from "./paint";
+import { at, rowAt, verdictAt, type Verdict } from "./series";
+import { number, plural, unitWords, valueWords, VERDICT_WORDS } from "./words";
+
+export const ROW = 24;
+
+/** Counts of what the bars say at a step, in words. */
+export function verdictCounts(model: Model): string {
+  const counts = new Map<Verdict, number>();
+  for (const f of model.found) {
+    const state = verdictAt(model.series, model.t, f);
+    counts.set(state, (counts.get(state) ?? 0) + 1);
+  }
+  const say: [Verdict, string][] = [
+    ["unclear", "not distinguishable from 0 (hollow)"],
+    ["below", "below 0"],
+    ["unused", "unused (exactly 0)"],
+    ["nan", "NaN"],
+    ["missing", "not logged"],
+  ];
+  return say
+    .flatMap(([state, words]) =>
+      counts.has(state) ? [`${counts.get(state)?.toLocaleString("en") ?? ""} ${words}`] : [],
+    )
+    .join(" · ");
+}
+
+function Swatch({ looks }: { looks: Style | null }): JSX.Element {
+  return (
+    <svg width="18" height="8" aria-hidden="true">
+      {looks && (
+        <line
+          x1="0"
+          x2="18"
+          y1="4"
+          y2="4"
+          stroke={looks.colour}
+          stroke-width="2.5"
+          stroke-dasharray={looks.dash.join(" ")}
+        />
+      )}
+    </svg>
+  );
+}
+
+interface RowProps {
+  model: Model;
+  f: number;
+  i: number;
+  domain: readonly [number, number];
+  looks: Style | null;
+}
+
+function Bar({ model, f, domain, looks }: RowProps): JSX.Element {
+  const { series, t } = model;
+  const state = verdictAt(series, t, f);
+  const mean = at(series.mean, series, t, f);
+  const low = at(series.low, series, t, f);
+  const high = at(series.high, series, t, f);
+  const percent = (v: number) => ((v - domain[0]) / (domain[1] - domain[0])) * 100;
+  const drawn = state === "unclear" || state === "above" || state === "below";
+  const [a, b] = [percent(Math.min(0, mean)), percent(Math.max(0, mean))];
+  const reach = percent(Math.max(0, mean, Number.isFinite(high) ? high : 0));
+  const word = state === "unclear" && reach < 45 ? VERDICT_WORDS.unclear : state === "below" ? VERDICT_WORDS.below : "";
+  return (
+    <span
+      class="fx-bar"
+      style={{ "--zero": `${percent(0)}%`, "--hue": looks?.colour ?? "var(--fx-rest)" } as CSSProperties}
+    >
+      {drawn && <i class={state === "unclear" ? "hollow" : ""} style={{ left: `${a}%`, width: `${b - a}%` }} />}
+      {drawn && Number.isFinite(low) && Number.isFinite(high) && (
+        <u style={{ left: `${percent(low)}%`, width: `${percent(high) - percent(low)}%` }} />
+      )}
+      {word && <em style={{ left: `calc(${reach}% + 8px)` }}>{word}</em>}
+    </span>
+  );
+}
+
+function Row({ model, f, i, domain, looks }: RowProps): JSX.Element {
+  const { series, t } = model;
+  const name = series.names[f] ?? "";
+  const state = verdictAt(series, t, f);
+  const short = { missing: "not logged", nan: "NaN", unused: "unused", unclear: "", above: "", below: "" }[state];
+  const place = model.place.get(f) ?? 0;
+  return (
+    <div
+      role="option"
+      id={`fx-option-${f}`}
+      data-name={name}
+      class={`fx-row${highlighted() === name ? " on" : ""}`}
+      aria-selected={highlighted() === name}
+      aria-posinset={i + 1}
+      aria-setsize={model.found.length}
+      aria-label={`${place}. ${name}: ${valueWords(series, t, f)}`}
+      title={`${name}: ${valueWords(series, t, f)}`}
+    >
+      <span class="fx-place">{place}</span>
+      <Swatch looks={looks} />
+      <span class="fx-name">{name}</span>
+      <Bar model={model} f={f} i={i} domain={domain} looks={looks} />
+      <span class="fx-value">{short || number(at(series.mean, series, t, f))}</span>
+    </div>
+  );
+}
+
+export function BarsPanel({ model, theme }: { model: Model; theme: Theme }): JSX.Element {
+  const { series, found, t } = model;
+  const list = useRef<HTMLDivElement>(null);
+  const [, height] = useSize(list);
+  const [top, setTop] = useState(0);
+  const { start, end } = listWindow(top, height, ROW, found.length);
+  const domain = useMemo(
+    () => extent([series.mean, series.low, series.high].map((v) => rowAt(v, series, t))),
+    [series, t],
+  );
+  const active = found.findIndex((f) => series.names[f] === highlighted());
+
+  useEffect(() => {
+    list.current?.scrollTo({ top: 0 });
+  }, [series.run, series.tag, found.length]);
+
+  const go = (event: KeyboardEvent): void => {
+    const move = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity }[event.key];
+    if (event.key === "Enter" && active >= 0) togglePin(series.names[found[active] ?? 0] ?? "");
+    if (move === undefined || !found.length) return;
+    event.preventDefault();
+    const next = Math.min(found.length - 1, Math.max(0, (active < 0 && move > 0 ? -1 : active) + move));
+    hovered.value = series.names[found[next] ?? 0] ?? null;
+    const box = list.current;
+    if (!box) return;
+    if (next * ROW < box.scrollTop) box.scrollTop = next * ROW;
+    else if ((next + 1) * ROW > box.scrollTop + box.clientHeight) box.scrollTop = (next + 1) * ROW - box.clientHeight;
+  };
+  const nameAt = (event: Event): string | null =>
+    event.target instanceof Element
+      ? (event.target.closest<HTMLElement>("[data-name]")?.dataset["name"] ?? null)
+      : null;
+
+  return (
+    <figure class="fx-panel fx-bars" aria-label="Ranked features">
+      <figcaption>
+        <h2>Features at step {series.steps[t]}</h2>
+        <small>
+          {unitWords(series)}, with 95 % interval
+          {verdictCounts(model) && <> · {verdictCounts(model)}</>}
+        </small>
+      </figcaption>
+      {found.length === 0 && <p class="dim">No feature matches the search.</p>}
+      <div
+        class="fx-list"
+        role="listbox"
+        ref={list}
+        tabIndex={0}
+        aria-label={`Features ranked by importance at step ${series.steps[t] ?? ""}; Enter keeps one highlighted`}
+        aria-activedescendant={active >= start && active < end ? `fx-option-${found[active] ?? 0}` : undefined}
+        onScroll={(event) => setTop(event.currentTarget.scrollTop)}
+        onKeyDown={go}
+        onPointerMove={(event) => (hovered.value = nameAt(event))}
+        onPointerLeave={() => (hovered.value = null)}
+        onClick={(event) => {
+          const name = nameAt(event);
+          if (name !== null) togglePin(name);
+        }}
+        onBlur={() => (hovered.value = null)}
+      >
+        <div class="fx-space" role="presentation" style={{ height: `${found.length * ROW}px` }}>
+          <div role="presentation" style={{ transform: `translateY(${start * ROW}px)` }}>
+            {found.slice(start, end).map((f, i) => {
+              const slot = model.slots.get(f);
+              return (
+                <Row
+                  key={f}
+                  model={model}
+                  f={f}
+                  i={start + i}
+                  domain={domain}
+                  looks={slot === undefined ? null : style(slot, theme.dark)}
+                />
+              );
+            })}
+          </div>
+        </div>
+      </div>
+      <div class="fx-foot">
+        <span class="dim" role="status">
+          {found.length === series.names.length
+            ? plural(found.length, "feature")
+            : `${found.length.toLocaleString("en")} of ${plural(series.names.length, "feature")}`}
+        </span>
+        <Exports model={model} />
+      </div>
+    </figure>
+  );
+}

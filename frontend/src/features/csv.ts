@@ -1,0 +1,51 @@
+/** The features on screen as a table for other programs. */
+import { at, type Series } from "./series";
+
+const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+const value = (v: number): string => (Number.isNaN(v) ? "NaN" : String(v));
+
+/** One line per run, step and feature; a step that is missing has empty values, a value that is not finite says NaN. */
+export function toCsv(all: readonly Series[], featureNames: readonly string[]): string {
+  const lines = ["run,tag,step,feature,mean,low,high"];
+  for (const series of all) {
+    const index = new Map(series.names.map((name, f) => [name, f]));
+    series.steps.forEach((step, t) => {
+      const lost = series.missing.has(step);
+      for (const name of featureNames) {
+        const f = index.get(name);
+        if (f === undefined) continue;
+        const numbers = [series.mean, series.low, series.high].map((v) => (lost ? "" : value(at(v, series, t, f))));
+        lines.push([cell(series.run), cell(series.tag), String(step), cell(name), ...numbers].join(","));
+      }
+    });
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** A file name from run and tag that every system accepts. */
+export const fileName = (run: string, tag: string): string =>
+  `${`${run}-${tag}`.replace(/[^\w.-]+/g, "_").slice(0, 80)}.csv`;
+
+export function download(name: string, content: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+/** Whether the text reached the clipboard; pages without https have only the old way. */
+export async function copyText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
