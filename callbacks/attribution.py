@@ -61,8 +61,8 @@ class AttributionCallback(ExplanationCallback):
         every_n_batches: Explain after every so many training batches instead; the step axis then
             counts batches. Costs Keras its overlap of callbacks with training.
         budget: Largest share of training time for explanations after step 0, in (0, 1]; a step that
-            would pass it is left out (the next record names it), the last one is not. None: no
-            limit.
+            would pass it is left out (the next record counts them as `meta["skipped"]`), the last
+            one is not. None: no limit.
         seed: Seed of the callback's own draws; gradients draw nothing, and a sampling method has
             a seed of its own.
         n_examples: Number of examples at most; None is all of an array, 16 of a dataset.

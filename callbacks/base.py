@@ -222,11 +222,11 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             # Only a bound hook: a method of the class would cost every fit its async dispatch.
             self.on_train_batch_end = self._after_batch
         self._close: Callable[[], Any] = _nothing
-        self._running = False
         self._reset()
 
     def _reset(self) -> None:
         """Forget everything that belongs to one fit."""
+        self._running = False
         self._step: int | None = None  # finished epochs, or batches, since the untrained model
         self._epoch = 0.0
         self._epoch_starts_at = 0
@@ -240,7 +240,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._unwritten: list[summary.Record] = []
         self._lost: list[int] = []
         self._failed: list[int] = []
-        self._skipped: list[int] = []
+        self._skipped = 0  # steps left out for the budget since the last record
         self._warned: set[str] = set()
 
     # What a callback adds.
@@ -357,7 +357,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             and not last
             and self._spent + self._cost > self.budget * training
         ):
-            self._skipped.append(step)
+            self._skipped += 1
             return
         self._tried = step
         try:
@@ -368,8 +368,9 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._failed.append(step)
             self._scalars = dict.fromkeys(self._scalars, math.nan)
             self._warn(
+                "explain",
                 f"{type(self).__name__} could not explain step {step}; training goes on. "
-                f"Received: {type(error).__name__}: {error}"
+                f"Received: {type(error).__name__}: {error}",
             )
             return
         seconds = time.perf_counter() - began
@@ -377,7 +378,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         meta = {
             **explained.meta,
             "inputs": self._about_inputs,
-            "probe": self._probe,
+            "probe": self._probe.hash,
             "epoch": self._epoch,
             "seconds": seconds,
             "for_keras_logs": self._scalars,
@@ -385,7 +386,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self._dry_run_seconds is not None:
             meta["dry_run_seconds"], self._dry_run_seconds = self._dry_run_seconds, None
         if self.budget is not None:
-            meta |= {"budget": self.budget, "skipped": list(self._skipped)}
+            meta |= {"budget": self.budget, "skipped": self._skipped}
+            self._skipped = 0
         self._unwritten.append(
             summary.Record(
                 tag=self.tag,
@@ -435,7 +437,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         writer = None
         try:
             writer = summary.writer(self.log_dir)
-            self._probe = writer.write_probe(probe)
+            writer.write_probe(probe)
         except Exception as error:
             if writer is not None:
                 writer.close()
@@ -443,7 +445,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 "log_dir must be a directory that can be written. "
                 f"Received: {self.log_dir!r} ({type(error).__name__}: {error})"
             ) from error
-        self._writer = writer
+        self._writer, self._probe = writer, probe
         # Also when the callback is dropped after a fit that was interrupted, and at exit.
         self._close = weakref.finalize(self, writer.close)
 
@@ -452,6 +454,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         while self._unwritten:
             record = self._unwritten[0]
             try:
+                self._writer.write_probe(self._probe)  # there already, unless it was deleted
                 self._writer.write(record)
                 if self.scalars:
                     figures = {**record.meta["for_keras_logs"], "seconds": record.meta["seconds"]}
@@ -463,9 +466,10 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 if self.strict:
                     raise
                 self._warn(
+                    "write",
                     f"{type(self).__name__} could not write step {record.step}; training goes on "
                     "and writing is tried again at the next step. "
-                    f"Received: {type(error).__name__}: {error}"
+                    f"Received: {type(error).__name__}: {error}",
                 )
                 while len(self._unwritten) > KEPT_FOR_RETRY:
                     self._lost.append(self._unwritten.pop(0).step)
@@ -477,15 +481,15 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         for steps, reason in ((lost, "written"), (self._failed, "explained")):
             if steps:
                 self._warn(
+                    reason,
                     f"{type(self).__name__}: the log {self.log_dir!r} lacks steps of {self.tag!r} "
-                    f"that could not be {reason}. Received: {len(steps)} steps, {_brief(steps)}"
+                    f"that could not be {reason}. Received: {len(steps)} steps, {_brief(steps)}",
                 )
 
-    def _warn(self, sentence: str) -> None:
+    def _warn(self, trouble: str, sentence: str) -> None:
         """Give a warning once per fit for each kind of trouble."""
-        kind = " ".join(sentence.split()[:4])
-        if kind not in self._warned:
-            self._warned.add(kind)
+        if trouble not in self._warned:
+            self._warned.add(trouble)
             warnings.warn(sentence, RuntimeWarning, stacklevel=3)
 
     # Names.

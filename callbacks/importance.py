@@ -54,8 +54,8 @@ class PermutationImportanceCallback(ExplanationCallback):
         every_n_batches: Explain after every so many training batches instead; the step axis then
             counts batches. Costs Keras its overlap of callbacks with training.
         budget: Largest share of training time for explanations after step 0, in (0, 1]; a step that
-            would pass it is left out (the next record names it), the last one is not. None: no
-            limit.
+            would pass it is left out (the next record counts them as `meta["skipped"]`), the last
+            one is not. None: no limit.
         seed: Seed of the permutations.
         n_examples: Number of rows at most; None is all of an array, 1024 of a dataset.
         example_names: Name of each row, or None for their positions.

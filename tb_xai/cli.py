@@ -209,7 +209,7 @@ def _digits(keras: Any, datasets: Any, log_dir: Path, epochs: int, show: Any) ->
             IntegratedGradientsCallback(log_dir, x[probe], y[probe], n_steps=16, **shared),
             AttributionCallback(log_dir, x[probe], y[probe], method=smooth_grad(), **shared),
             keras.callbacks.TensorBoard(log_dir),
-            _report(keras, show, "CNN on digits", epochs),
+            _report(keras, show, "digits CNN", epochs),
         ],
     )
 
@@ -255,7 +255,7 @@ def _breast_cancer(keras: Any, datasets: Any, log_dir: Path, epochs: int, show: 
                 example_names=[f"{classes[y[i]]} (row {i})" for i in probe],
             ),
             keras.callbacks.TensorBoard(log_dir),
-            _report(keras, show, "MLP on breast cancer", epochs),
+            _report(keras, show, "breast cancer MLP", epochs),
         ],
     )
 
@@ -318,7 +318,7 @@ def _report(keras: Any, show: Any, title: str, epochs: int) -> Any:
 @contextlib.contextmanager
 def _progress() -> Iterator[Any]:
     """A function that shows an epoch: live bars on a terminal, plain lines elsewhere."""
-    line = "loss {:.3f}  val accuracy {:.3f}  explaining {:.1f} s"
+    line = "loss {:.3f}  accuracy {:.3f}  explaining {:.1f} s"
 
     def plain(title: str, epoch: int, epochs: int, *figures: float) -> None:
         print(f"{title}  epoch {epoch:2d}/{epochs}  {line.format(*figures)}", flush=True)
@@ -326,7 +326,6 @@ def _progress() -> Iterator[Any]:
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeElapsedColumn as Elapsed
     except ModuleNotFoundError:
         yield plain
         return
@@ -336,10 +335,9 @@ def _progress() -> Iterator[Any]:
         return
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}"),
-        Elapsed(),
         console=console,
     ) as bars:
         tasks: dict[str, Any] = {}
