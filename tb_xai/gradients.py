@@ -1331,9 +1331,9 @@ def _normal(seed: int, part: int, first: Any, count: int, like: Any) -> Any:
 
 
 def _owned(space: _Space, per_input: list[Any]) -> list[Any]:
-    """Return one entry per point from one per explained input."""
+    """Return one number or array per point from one per explained input."""
     pairs = zip(per_input, space.cuts, strict=True)
-    return [part for part, cuts in pairs for _ in cuts or [None]]
+    return [part[0] if part.shape.rank else part for part, cuts in pairs for _ in cuts or [None]]
 
 
 def check_inputs(model: Any, x: Any, chosen: Sequence[str | int] | None = None) -> Inputs:
@@ -1521,7 +1521,9 @@ def _same(values: Any, structure: Any) -> bool:
 def _form(values: Any) -> str:
     if isinstance(values, Mapping):
         return f"a dictionary of {sorted(map(str, values))}"
-    return f"{type(values).__name__} of shape {np.shape(values)}"
+    if isinstance(values, (list, tuple)):
+        return f"{type(values).__name__} of {len(values)}"
+    return f"array of shape {np.shape(values)}"
 
 
 def _emptied(structure: Any) -> Any:
@@ -1548,7 +1550,9 @@ def _told(values: Any) -> Any:
     """Return a setting as JSON can hold it: numbers as they are, arrays by their shape and mean."""
     if isinstance(values, Mapping):
         return {str(key): _told(part) for key, part in values.items()}
-    if np.ndim(values) == 0:
-        return float(values)
+    if _is_structure(values):
+        return [_told(part) for part in values]
     array = np.asarray(values)
-    return f"array {array.shape}, mean {array.mean():.4g}"
+    if array.ndim == 0:
+        return float(array)
+    return f"array {array.shape}" + (f", mean {array.mean():.4g}" if array.size else "")

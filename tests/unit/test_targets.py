@@ -1,4 +1,4 @@
-"""Targets: the head behind a model's outputs, what each target means there, and what labels must be."""
+"""Targets: the head behind a model's outputs, what each target means there, labels."""
 
 from __future__ import annotations
 
@@ -93,9 +93,7 @@ Y = np.array([0, 1, 2, 3, 0, 1])
 Z = X.astype(float) @ KERNEL
 
 SOFTMAX_MODELS = {
-    "functional": lambda: keras.Model(
-        (m := dense(KERNEL, activation="softmax")).inputs, m.outputs
-    ),
+    "functional": lambda: keras.Model((m := dense(KERNEL, activation="softmax")).inputs, m.outputs),
     "sequential": lambda: dense(KERNEL, activation="softmax"),
     "activation layer": lambda: dense(KERNEL, LAYERS.Activation("softmax")),
     "softmax layer": lambda: dense(KERNEL, LAYERS.Softmax()),
@@ -299,7 +297,7 @@ def test_a_callable_must_return_one_float_per_example() -> None:
     ]:
         with pytest.raises(ValueError, match=rf"one score per example.*{received}"):
             saliency()(model, target)(X)
-    with pytest.raises(TypeError, match="floating-point scores. Received: int64"):
+    with pytest.raises(TypeError, match=r"floating-point scores. Received: int64"):
         saliency()(model, lambda o, y: tf.argmax(o, axis=1))(X)
     with pytest.raises(TypeError, match=r"callable .*Received: 'log_odds'"):
         targets.bind(model, "log_odds")  # type: ignore[arg-type]
@@ -314,9 +312,9 @@ def test_what_cannot_be_a_head_is_refused() -> None:
 
 
 def test_models_must_be_built_keras_models() -> None:
-    with pytest.raises(TypeError, match="Keras model. Received: function"):
+    with pytest.raises(TypeError, match=r"Keras model. Received: function"):
         targets.bind(lambda x: x)
-    with pytest.raises(ValueError, match="must be built.*Received: the unbuilt model"):
+    with pytest.raises(ValueError, match=r"must be built.*Received: the unbuilt model"):
         targets.bind(keras.Sequential([LAYERS.Dense(2)]))
 
 
@@ -324,7 +322,7 @@ def test_debugging_mode_is_refused() -> None:
     model = dense(KERNEL)
     tf.config.run_functions_eagerly(True)
     try:
-        with pytest.raises(RuntimeError, match="run_functions_eagerly must be off"):
+        with pytest.raises(RuntimeError, match=r"run_functions_eagerly must be off"):
             saliency()(model)(X, Y)
     finally:
         tf.config.run_functions_eagerly(False)
