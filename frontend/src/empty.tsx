@@ -26,7 +26,7 @@ model.fit(x, y, epochs=20, callbacks=[
     keras.callbacks.TensorBoard("logs/run1"),
 ])`;
 
-async function copy(text: string): Promise<boolean> {
+export async function copy(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
     return true;
