@@ -73,6 +73,7 @@ function Bar({ model, f, domain, looks }: RowProps): JSX.Element {
   return (
     <span
       class="fx-bar"
+      aria-hidden="true"
       style={{ "--zero": `${percent(0)}%`, "--hue": looks?.colour ?? "var(--fx-rest)" } as CSSProperties}
     >
       {drawn && <i class={state === "unclear" ? "hollow" : ""} style={{ left: `${a}%`, width: `${b - a}%` }} />}
@@ -99,14 +100,16 @@ function Row({ model, f, i, domain, looks }: RowProps): JSX.Element {
       aria-selected={highlighted() === name}
       aria-posinset={i + 1}
       aria-setsize={model.found.length}
-      aria-label={`${place}. ${name}: ${valueWords(series, t, f)}`}
       title={`${name}: ${valueWords(series, t, f)}`}
     >
       <span class="fx-place">{place}</span>
       <Swatch looks={looks} />
       <span class="fx-name">{name}</span>
       <Bar model={model} f={f} i={i} domain={domain} looks={looks} />
-      <span class="fx-value">{short || number(at(series.mean, series, t, f))}</span>
+      <span class="fx-value" aria-hidden="true">
+        {short || number(at(series.mean, series, t, f))}
+      </span>
+      <span class="sr">{valueWords(series, t, f)}</span>
     </div>
   );
 }

@@ -1,7 +1,8 @@
 /** What can be taken along: the table that is seen, and the names of the features that matter. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { copyText, download, fileName, toCsv } from "./csv";
+import { copy } from "../empty";
+import { download, fileName, toCsv } from "./csv";
 import type { Model } from "./model";
 import { useful } from "./series";
 import { plural } from "./words";
@@ -39,7 +40,7 @@ export function Exports({ model }: { model: Model }): JSX.Element {
         disabled={!names.length}
         title={`Copies the names whose lower bound is above 0 ${at}, as a list for Python`}
         onClick={() =>
-          void copyText(JSON.stringify(names)).then((done) =>
+          void copy(JSON.stringify(names)).then((done) =>
             say(done ? `${plural(names.length, "name")} copied` : "The browser refused the clipboard"),
           )
         }

@@ -168,13 +168,14 @@ export function drawEndLabels(
   );
   labels.forEach((one, i) => {
     const py = places[i] as number;
-    const from = xs[lastFinite(one.y)] ?? right;
+    const end = lastFinite(one.y);
     ctx.strokeStyle = one.style.colour;
     ctx.lineWidth = 1.25;
     ctx.setLineDash([...one.style.dash]);
     ctx.beginPath();
-    // A line that ends far from the margin is not joined: the stroke would look like data.
-    if (from > right - 40) ctx.moveTo(from + 2, one.at);
+    // A line that ends before the last step is not joined: the stroke would look like data.
+    if (end === xs.length - 1) ctx.moveTo((xs[end] as number) + 2, one.at);
+    if (end === xs.length - 1) ctx.lineTo(right, one.at);
     ctx.lineTo(right + leader / 2, py);
     ctx.lineTo(right + leader, py);
     ctx.stroke();

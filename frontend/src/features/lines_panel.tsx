@@ -103,7 +103,13 @@ export function LinesPanel({ model, theme }: { model: Model; theme: Theme }): JS
         [Math.min(...finite), strip.y + strip.h - 6],
       ] as const)
         text(ctx, number(value), strip.x - 6, py, theme.muted, "right");
-      text(ctx, series.metric ?? "score", strip.x + strip.w + 8, strip.y + strip.h / 2, theme.muted);
+      text(
+        ctx,
+        `${series.kind === "importance" ? "" : "mean "}${series.metric ?? "score"}`,
+        strip.x + strip.w + 8,
+        strip.y + strip.h / 2,
+        theme.muted,
+      );
       drawX(ctx, strip, x, model.line.axis, theme);
     },
     [chart, model.line, theme],

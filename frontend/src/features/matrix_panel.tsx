@@ -12,6 +12,7 @@ import { gapWord } from "./series";
 import { number, plural, valueWords } from "./words";
 
 const NAMED_ROW = 12;
+const TALLEST = 560;
 
 function layout(model: Model, width: number, height: number) {
   const { left, right } = gutters(width);
@@ -64,7 +65,7 @@ export function MatrixPanel({ model, theme }: { model: Model; theme: Theme }): J
       drawCells(ctx, plot, from, to, cells);
       for (const [first, last, word] of stretches(words)) {
         const wide = (cells[last + 1] ?? 0) - (cells[first] ?? 0);
-        if (wide >= 12) upright(ctx, word, (cells[first] ?? 0) + wide / 2, plot.y + plot.h / 2, theme);
+        if (wide >= 12) upright(ctx, word, (cells[first] ?? 0) + wide / 2, plot.y + 36, theme);
       }
       drawNames(ctx, plot, margin, rowHeight);
       drawX(ctx, plot, x, model.line.axis, theme);
@@ -178,7 +179,11 @@ export function MatrixPanel({ model, theme }: { model: Model; theme: Theme }): J
     <figure class="fx-panel fx-matrix" aria-label="Feature by step">
       <figcaption>
         <h2>Every feature at every step</h2>
-        <small>rows in the order {model.order}</small>
+        <small>
+          rows in the order {model.order}
+          {found.length > TALLEST &&
+            `; a line of pixels shows the strongest of about ${Math.round(found.length / TALLEST)}`}
+        </small>
         <span class="fx-legend">
           {low < 0 && <i>{number(low)}</i>}
           <b style={{ background: legend(theme, low, high, peak, root) }} />
@@ -196,7 +201,7 @@ export function MatrixPanel({ model, theme }: { model: Model; theme: Theme }): J
       <div class="fx-stack">
         <Chart
           label={`${plural(found.length, "feature")} by ${plural(series.steps.length, "step")} as colours. ${readOut}`}
-          style={{ height: `${Math.min(560, Math.max(120, found.length * 16)) + 26}px` }}
+          style={{ height: `${Math.min(TALLEST, Math.max(120, found.length * 16)) + 26}px` }}
           draw={draw}
           over={over}
           onHover={(px, py, size) => {

@@ -26,7 +26,7 @@ import {
   type Model,
 } from "./model";
 import { at, type Series } from "./series";
-import { number, valueWords } from "./words";
+import { number, plural, valueWords } from "./words";
 import "./features.css";
 
 function Choice<T extends string>({
@@ -121,6 +121,7 @@ function ReadOut({ model }: { model: Model }): JSX.Element {
   const { series, others } = model;
   const name = highlighted() ?? series.names[model.ordered[0] ?? 0] ?? "";
   const f = series.names.indexOf(name);
+  const having = others.filter((one) => one.names.includes(name));
   const colour = (one: Series) =>
     runColour(
       one.run,
@@ -135,16 +136,15 @@ function ReadOut({ model }: { model: Model }): JSX.Element {
           {series.names.length.toLocaleString("en")}
         </>
       )}
-      {others.map((one) => {
-        const g = one.names.indexOf(name);
-        const row = rowOfStep(one, series.steps[model.t] ?? null);
-        return (
-          <span key={one.run}>
-            <i class="swatch" style={{ background: colour(one) }} /> {one.run}{" "}
-            {g < 0 ? "has no such feature" : number(at(one.mean, one, row, g))}
-          </span>
-        );
-      })}
+      {having.map((one) => (
+        <span key={one.run}>
+          <i class="swatch" style={{ background: colour(one) }} /> {one.run}{" "}
+          {number(at(one.mean, one, rowOfStep(one, series.steps[model.t] ?? null), one.names.indexOf(name)))}
+        </span>
+      ))}
+      {having.length < others.length && (
+        <span class="dim">not in {plural(others.length - having.length, "other run")}</span>
+      )}
       {pinned.value === name && (
         <button type="button" class="quiet" onClick={() => (pinned.value = "")}>
           unpin
