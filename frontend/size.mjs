@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 const LIMIT = 100_000;
-const folder = new URL("../tb_xai/static/", import.meta.url);
+const folder = new URL("node_modules/.size/", import.meta.url);
 let total = 0;
 for (const name of readdirSync(folder)) {
   const bytes = readFileSync(new URL(name, folder));

@@ -6,7 +6,7 @@
  * - signed:    i = floor((0.5 + 0.5 * v / limit) * 255 + 0.5), zero is 128;
  *   magnitude: i = floor(|v| / limit * 255 + 0.5); i is clamped to 0..255, limit = 0 counts as v = 0;
  * - the colour is row i of the map's table; over a grey picture p it is floor(p + (colour - p) * a + 0.5) with
- *   a = min(1, 1.25 * |v| / limit).
+ *   a = min(0.85, 1.25 * |v| / limit).
  *
  * All in double precision, so that NumPy gives the same bytes.
  */
@@ -25,7 +25,7 @@ export function indexOf(value: number, limit: number, signed: boolean): number {
 
 /** How much of the colour covers a picture under the map. */
 export function opacityOf(value: number, limit: number): number {
-  return limit > 0 ? Math.min(1, (1.25 * Math.abs(value)) / limit) : 0;
+  return limit > 0 ? Math.min(0.85, (1.25 * Math.abs(value)) / limit) : 0;
 }
 
 /** One map as it travels; `low` and `high` are its range. */
@@ -76,6 +76,6 @@ export function short(value: number): string {
   if (!Number.isFinite(value)) return "not finite";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  const text = size >= 1e5 || size < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
-  return text.replace("-", "−").replace("e+", "e");
+  const text = size >= 1e5 || size < 1e-4 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  return text.replaceAll("-", "−").replace("e+", "e");
 }

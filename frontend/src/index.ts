@@ -1,8 +1,8 @@
+import "./styles.css";
 import { h, render as draw } from "preact";
 import { App } from "./app";
 import { followHost } from "./host";
 import { followAddress, poll, refresh } from "./state";
-import "./styles.css";
 
 /** TensorBoard calls this once in the plugin's frame. */
 export async function render(): Promise<void> {

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
 import type { RunInfo } from "./api";
 import { runColour } from "./host";
+import { Popover } from "./popover";
 import { run, runFilter, runs, showRun, showRuns, shownRuns, tag, tagsOf, view } from "./state";
 
 const SHOWN = 200;
@@ -54,43 +54,26 @@ function Row({ one, many }: { one: RunInfo; many: boolean }): JSX.Element {
 
 /** Chooses the run (Maps) or the runs (Features) by a filter and a list. */
 export function RunPicker(): JSX.Element | null {
-  const [open, setOpen] = useState(false);
-  const box = useRef<HTMLDivElement>(null);
-  const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
-    if (!open) return;
-    box.current?.querySelector("input")?.focus();
-    const leave = (event: Event): void => {
-      if (event.target instanceof Node && !box.current?.contains(event.target)) setOpen(false);
-    };
-    document.addEventListener("pointerdown", leave);
-    return () => document.removeEventListener("pointerdown", leave);
-  }, [open]);
   if (!run.value) return null;
   const many = view.value === "features";
   const found = matching(runs.value, runFilter.value);
   const shown = shownRuns.value;
   const single = many && shown.length === 1 ? shown[0] : many ? null : run.value;
-  const close = (event: KeyboardEvent): void => {
-    if (event.key !== "Escape") return;
-    setOpen(false);
-    button.current?.focus();
-  };
+  const face = (
+    <>
+      <span class="dim">{many && shown.length !== 1 ? "Runs" : "Run"}</span>
+      {single ? (
+        <Swatch name={single.name} />
+      ) : (
+        shown.slice(0, 5).map((one) => <Swatch key={one.name} name={one.name} />)
+      )}
+      <span class="name">{single ? single.name : `${shown.length} of ${runs.value.length}`}</span>
+    </>
+  );
   return (
-    // eslint-disable-next-line jsx-a11y/no-static-element-interactions -- Escape bubbles here from what it holds
-    <div class="runs" ref={box} onKeyDown={close}>
-      <button type="button" ref={button} aria-expanded={open} aria-haspopup="dialog" onClick={() => setOpen(!open)}>
-        <span class="dim">{many && shown.length !== 1 ? "Runs" : "Run"}</span>
-        {single ? (
-          <Swatch name={single.name} />
-        ) : (
-          shown.slice(0, 5).map((one) => <Swatch key={one.name} name={one.name} />)
-        )}
-        <span class="name">{single ? single.name : `${shown.length} of ${runs.value.length}`}</span>
-        <span aria-hidden="true">▾</span>
-      </button>
-      {open && (
-        <div class="panel" role="dialog" aria-label="Runs">
+    <Popover name="Runs" face={face}>
+      {() => (
+        <>
           <input
             type="search"
             aria-label="Filter runs by a regular expression"
@@ -102,7 +85,7 @@ export function RunPicker(): JSX.Element | null {
             <p>
               <button type="button" onClick={() => showRuns(found.map((one) => one.name))}>
                 Show these
-              </button>
+              </button>{" "}
               <button type="button" onClick={() => showRuns([])}>
                 None
               </button>
@@ -120,8 +103,8 @@ export function RunPicker(): JSX.Element | null {
                 ? `${found.length - SHOWN} more: narrow the filter`
                 : `${found.length} of ${runs.value.length} runs`}
           </p>
-        </div>
+        </>
       )}
-    </div>
+    </Popover>
   );
 }

@@ -178,10 +178,20 @@ export const run = computed<RunInfo | null>(() => {
 
 export const tags = computed<TagInfo[]>(() => tagsOf(view.value, run.value));
 
+/** What a view shows before anyone chose: integrated gradients and images for maps, importance for features. */
+function firstOf(which: View, all: readonly TagInfo[]): TagInfo | null {
+  const best =
+    which === "features"
+      ? all.find((one) => one.kind === "importance")
+      : (all.find((one) => one.method === "integrated_gradients" && one.inputs?.[0]?.kind === "image") ??
+        all.find((one) => one.inputs?.[0]?.kind === "image"));
+  return best ?? all[0] ?? null;
+}
+
 /** The tag in the current view and run. */
 export const tag = computed<TagInfo | null>(() => {
   const name = wantedTag[view.value].value;
-  return tags.value.find((one) => one.name === name) ?? tags.value[0] ?? null;
+  return tags.value.find((one) => one.name === name) ?? firstOf(view.value, tags.value);
 });
 
 /** Runs that views with overlays draw: the chosen ones, at first every run that has the tag (at most 12). */
@@ -194,17 +204,40 @@ export const shownRuns = computed<RunInfo[]>(() => {
   return having.filter((one) => chosen.has(one.name));
 });
 
-/** The exact logged steps that the cursor moves over, with their epochs. */
-export const logged = computed<{ steps: number[]; epochs: number[] }>(() => {
-  const name = tag.value?.name;
-  const sources = view.value === "maps" ? (run.value ? [run.value] : []) : shownRuns.value;
+export interface Logged {
+  steps: number[];
+  epochs: number[];
+}
+
+/** Steps and epochs of some tags together, ascending. */
+function union(sources: readonly TagInfo[]): Logged {
   const epochs = new Map<number, number>();
-  for (const source of sources) {
-    const found = source.tags.find((one) => one.name === name);
-    found?.steps.forEach((step, at) => epochs.set(step, found.epochs[at] ?? Number.NaN));
-  }
+  for (const source of sources)
+    source.steps.forEach((step, at) => epochs.set(step, source.epochs[at] ?? epochs.get(step) ?? Number.NaN));
   const steps = [...epochs.keys()].sort((a, b) => a - b);
   return { steps, epochs: steps.map((step) => epochs.get(step) ?? Number.NaN) };
+}
+
+/**
+ * A tag's steps, with its holes: steps between its first and last that its peers have and it lacks. A tag that lacks more
+ * than a fifth of them keeps another schedule, and those are no holes.
+ */
+export function withHoles(own: TagInfo, peers: readonly TagInfo[]): Logged {
+  const mine = union([own]);
+  const { steps, epochs } = union([...peers, own]);
+  const inside = steps.map((one, at) => [one, epochs[at] ?? Number.NaN] as const);
+  const [first, last] = [mine.steps[0] ?? 0, mine.steps.at(-1) ?? 0];
+  const kept = inside.filter(([one]) => one >= first && one <= last);
+  if (mine.steps.length < 0.8 * kept.length) return mine;
+  return { steps: kept.map(([one]) => one), epochs: kept.map(([, epoch]) => epoch) };
+}
+
+/** The exact logged steps that the cursor moves over, with their epochs. */
+export const logged = computed<Logged>(() => {
+  const own = tag.value;
+  if (!own) return { steps: [], epochs: [] };
+  if (view.value === "maps") return withHoles(own, tags.value);
+  return union(shownRuns.value.flatMap((one) => one.tags.filter((other) => other.name === own.name)));
 });
 
 /** The cursor: an exact logged step. Without a wish it is the last one and follows the training. */

@@ -1,12 +1,12 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Probe, Series } from "../api";
-import { limits, short, type ScaleRule } from "../colour";
+import { limits } from "../colour";
 import { moveTo } from "../state";
 import { stepName } from "../step_bar";
-import { MapFace, wordFor } from "./cell";
+import { Caption, describe } from "./caption";
+import { MapFace } from "./cell";
 import { visibleRange } from "./columns";
-import { className, exampleName, flips, labelOf, predicted } from "./figures";
 import { ExampleLabel } from "./label";
 import type { Grey, Look } from "./paint";
 import { GAP, type Column, type Layout, type Room } from "./screen";
@@ -21,7 +21,9 @@ export interface GridProps {
   examples: number;
   found: (column: Column, example: number) => Found;
   look: Look;
-  scale: ScaleRule;
+  /** largest |value| and end of the colour scale, by example and column */
+  peaks: readonly (readonly (number | null)[])[];
+  ends: readonly (readonly number[])[];
   bars: boolean;
   grey: (example: number) => Grey | null;
   series: Series | null;
@@ -31,51 +33,20 @@ export interface GridProps {
 }
 
 const HEAD = 30;
-const peakIn = (found: Found): number | null => (typeof found === "object" && "peak" in found ? found.peak : null);
-
-/** Prediction under a map: said where it starts or changes, with a mark against the label. */
-function Caption({ props, row, at }: { props: GridProps; row: number; at: number }): JSX.Element {
-  const { series, probe, columns } = props;
-  const here = columns[at];
-  const before = columns[at - 1];
-  const now = here ? predicted(series, here.step, row) : null;
-  if (!here || now === null) return <div class="caption" />;
-  const truth = labelOf(probe, row)?.of;
-  const right = truth === null || truth === undefined ? "" : truth === now ? " ✓" : " ✗";
-  const was = before ? predicted(series, before.step, row) : null;
-  const changes = before ? flips(series, before.step, here.step, row) : 0;
-  const kind = right === " ✗" ? "caption wrong" : "caption";
-  if (was === null) return <div class={kind}>{className(probe, now) + right}</div>;
-  if (was !== now)
-    return (
-      <div class={`${kind} flip`}>
-        → {className(probe, now)}
-        {right}
-      </div>
-    );
-  return <div class={kind}>{changes ? `⇄ ${changes}` : ""}</div>;
-}
-
-function describe(props: GridProps, row: number, at: number, found: Found): string {
-  const { series, probe, columns } = props;
-  const column = columns[at];
-  if (!column) return "";
-  const now = predicted(series, column.step, row);
-  const before = columns[at - 1];
-  const was = before ? predicted(series, before.step, row) : null;
-  const changed = was !== null && now !== null && was !== now ? ` (changed from ${className(probe, was)})` : "";
-  const prediction = now === null ? [] : [`predicted ${className(probe, now)}${changed}`];
-  const peak = peakIn(found);
-  const state = wordFor(found) ?? (peak === null ? "" : `peak ${short(peak)}`);
-  return [exampleName(probe, row), stepName(column.step, column.epoch), ...prediction, state].join(", ");
-}
 
 /** Rows are examples, columns are steps; draws only what the window shows. */
 export function Grid(props: GridProps): JSX.Element {
   const { room, layout, columns, examples, cursor, look } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const [place, setPlace] = useState({ x: 0, y: 0 });
-  const [focus, setFocus] = useState({ row: 0, at: Math.max(0, columns.length - 1), wanted: false });
+  const [focus, setFocus] = useState({
+    row: 0,
+    at: Math.max(
+      0,
+      columns.findIndex((c) => c.step === cursor),
+    ),
+    wanted: false,
+  });
   const { label, pitch, box } = layout;
   const [firstRow, endRow] = visibleRange(examples, pitch.y, place.y, room.height - HEAD, 1);
   const [first, end] = visibleRange(columns.length, pitch.x, place.x, room.width - label, 1);
@@ -90,8 +61,7 @@ export function Grid(props: GridProps): JSX.Element {
     if (cell) setFocus({ row, at: column, wanted: false });
   });
 
-  const peaks = Array.from({ length: examples }, (_, one) => columns.map((c) => peakIn(props.found(c, one))));
-  const ends = limits(peaks, props.scale);
+  const { peaks, ends } = props;
   const strongest = limits(peaks, "example");
 
   const go = (toRow: number, to: number): void => {

@@ -30,7 +30,17 @@ interface Exact {
 }
 
 /** The one number that stands for a value under the pointer. */
-function Large({ exact, grey, bars }: { exact: Exact; grey: Grey | null; bars: boolean }): JSX.Element {
+function Large({
+  exact,
+  grey,
+  bars,
+  probe,
+}: {
+  exact: Exact;
+  grey: Grey | null;
+  bars: boolean;
+  probe: Probe | null;
+}): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [under, setUnder] = useState<number | null>(null);
   const look = settings.look.value;
@@ -70,7 +80,7 @@ function Large({ exact, grey, bars }: { exact: Exact; grey: Grey | null; bars: b
         {state ??
           (under === null
             ? `peak ${short(limit)}; point at the map to read a value`
-            : `${bars ? `feature ${under}` : `row ${Math.floor(under / exact.width)}, column ${under % exact.width}`}: ${short(exact.values[under] ?? Number.NaN)}`)}
+            : `${bars ? (probe?.feature_names?.[under] ?? `feature ${under}`) : `row ${Math.floor(under / exact.width)}, column ${under % exact.width}`}: ${short(exact.values[under] ?? Number.NaN)}`)}
       </figcaption>
     </figure>
   );
@@ -182,7 +192,7 @@ export function Inspect({ family, tag, example, examples, bars, probe, series, g
         <Ready of={exact} what="The map">
           {(value) => (
             <>
-              <Large exact={value} grey={grey} bars={bars} />
+              <Large exact={value} grey={grey} bars={bars} probe={probe} />
               {bars && <Strongest exact={value} probe={probe} example={example} />}
             </>
           )}

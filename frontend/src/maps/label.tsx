@@ -11,7 +11,7 @@ export function ExampleLabel(props: GridProps & { row: number; width: number }):
   const confidence = cursor === null ? null : figure(series, "confidence", cursor, row);
   const output = cursor === null || now !== null ? null : figure(series, "output", cursor, row);
   const grey = props.grey(row);
-  const side = Math.min(56, layout.box.height, Math.floor(width * 0.33));
+  const side = Math.min(52, layout.box.height, Math.floor(width * 0.33));
   const wrong = label?.of !== null && label?.of !== undefined && now !== null && now !== label.of;
   return (
     <div class="example" role="rowheader" aria-colindex={1} style={{ width: `${width}px` }}>
@@ -26,13 +26,13 @@ export function ExampleLabel(props: GridProps & { row: number; width: number }):
         {now !== null && (
           <span class={wrong ? "wrong" : ""}>
             <span class="dim">says</span> {className(probe, now)}
-            {confidence !== null && ` ${confidence.toFixed(2)}`}
             {label?.of !== null && label?.of !== undefined && (
               <span>
                 <span aria-hidden="true">{wrong ? " ✗" : " ✓"}</span>
                 <span class="sr">{wrong ? "wrong" : "right"}</span>
               </span>
             )}
+            {confidence !== null && ` ${confidence.toFixed(2)}`}
           </span>
         )}
         {output !== null && (

@@ -170,7 +170,10 @@ export function barAt(values: Float64Array, at: number, size: number): number {
   return best;
 }
 
-/** Paints a flat map as bars around (signed) or above (magnitude) zero, coloured like any other value. */
+/** Rows of a signed table for bars: their length says how much, so that their colour need only say which side. */
+export const BAR_ROWS = [30, 225] as const;
+
+/** Paints a flat map as bars around (signed) or above (magnitude) zero. */
 export function paintBars(
   canvas: HTMLCanvasElement,
   values: Float64Array,
@@ -195,8 +198,7 @@ export function paintBars(
       for (let y = 0; y < height; y += 6) context.fillRect(left, y, wide, 2);
       continue;
     }
-    // bars need contrast at every length: the far half of the scale, by sign alone when signed
-    const row = 3 * (look.signed ? (value < 0 ? 30 : 225) : indexOf(value, limit, false));
+    const row = 3 * (look.signed ? BAR_ROWS[value < 0 ? 0 : 1] : indexOf(value, limit, false));
     context.fillStyle = `rgb(${look.table[row]} ${look.table[row + 1]} ${look.table[row + 2]})`;
     const long = limit > 0 ? Math.round(Math.min(1, Math.abs(value) / limit) * reach) : 0;
     context.fillRect(left, value < 0 && look.signed ? zero : zero - long, wide, long);

@@ -1,6 +1,7 @@
 /** What the maps view shows, worked out from what is selected and the room there is. */
 import type { InputInfo, TagInfo } from "../api";
 import { chooseColumns } from "./columns";
+import type { Logged } from "../state";
 import type { Family, LoggedStep } from "./store";
 
 export interface Room {
@@ -12,6 +13,8 @@ export interface Column extends LoggedStep {
   /** place among the logged steps */
   readonly at: number;
   readonly epoch: number;
+  /** false in a hole: other methods of the run have this step, this one has not */
+  readonly logged: boolean;
 }
 
 export interface Layout {
@@ -23,14 +26,16 @@ export interface Layout {
 }
 
 export const GAP = 6;
-const CAPTION = 19;
+const CAPTION = 24;
+/** room for a scroll bar, also where it floats */
+const SCROLLBAR = 16;
 
-export const columnOf = (tag: TagInfo, at: number): Column => ({
-  at,
-  step: tag.steps[at] ?? 0,
-  wall: tag.wall_times[at] ?? null,
-  epoch: tag.epochs[at] ?? Number.NaN,
-});
+/** A column of the logged steps; `tag` may have a hole there. */
+export function columnOf(tag: TagInfo, { steps, epochs }: Logged, at: number): Column {
+  const step = steps[at] ?? 0;
+  const own = tag.steps.indexOf(step);
+  return { at, step, wall: tag.wall_times[own] ?? null, epoch: epochs[at] ?? Number.NaN, logged: own >= 0 };
+}
 
 /** The chosen input of a tag. */
 export const inputOf = (tag: TagInfo, name: string): InputInfo | null =>
@@ -49,7 +54,7 @@ export function sidesOf(input: InputInfo | null): [number, number, number] {
  */
 export function layOut(room: Room, wished: number, count: number, all: boolean, aspect: number): Layout {
   const label = Math.round(Math.min(184, Math.max(92, room.width * 0.15)));
-  const free = Math.max(60, room.width - label - GAP);
+  const free = Math.max(60, room.width - label - SCROLLBAR);
   const wide = aspect < 0.7 ? 1.5 : 1;
   const least = Math.min(wished * wide, Math.max(44, Math.floor(free / Math.min(3, Math.max(1, count))) - GAP));
   const fits = Math.max(1, Math.floor(free / (least + GAP)));
@@ -61,10 +66,10 @@ export function layOut(room: Room, wished: number, count: number, all: boolean, 
 }
 
 /** The columns on screen: an even choice that fits, or every logged step. */
-export function columnsOf(tag: TagInfo, step: number | null, fits: number, all: boolean): Column[] {
-  const cursor = Math.max(0, tag.steps.indexOf(step ?? Number.NaN));
-  const chosen = chooseColumns(tag.steps.length, cursor, all ? Infinity : fits);
-  return chosen.map((at) => columnOf(tag, at));
+export function columnsOf(tag: TagInfo, logged: Logged, step: number | null, fits: number, all: boolean): Column[] {
+  const cursor = Math.max(0, logged.steps.indexOf(step ?? Number.NaN));
+  const chosen = chooseColumns(logged.steps.length, cursor, all ? Infinity : fits);
+  return chosen.map((at) => columnOf(tag, logged, at));
 }
 
 /** The size to ask for: enough for the cell on this display, in few steps so that answers are shared. */

@@ -53,8 +53,8 @@ export function Spark({
         {now !== undefined && Number.isFinite(now) && <circle cx={x(cursor)} cy={y(now)} r={3.5} />}
       </svg>
       <span class="dim ends" aria-hidden="true">
-        <span>{format(low)}</span>
-        <span>{format(high)}</span>
+        <span>min {format(low)}</span>
+        <span>max {format(high)}</span>
       </span>
     </figure>
   );

@@ -79,6 +79,10 @@ export function find(family: Family, { step, wall }: LoggedStep, example: number
   return block.maps[example % BLOCK] ?? "absent";
 }
 
+/** The largest |value| of a map, null where there is no map. */
+export const peakIn = (found: Found): number | null =>
+  typeof found === "object" && "peak" in found ? found.peak : null;
+
 function keep(key: string, block: Block): void {
   cache.delete(key);
   cache.set(key, block);

@@ -1,8 +1,9 @@
 import type { Signal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import { PLAIN_MAPS, short, SIGNED_MAPS } from "../colour";
+import { Popover } from "../popover";
 import { tag } from "../state";
+import { BAR_ROWS } from "./paint";
 import * as settings from "./settings";
 
 function Choice<T extends string>({
@@ -30,11 +31,13 @@ function Choice<T extends string>({
 
 const same = <T extends string>(values: readonly T[]): (readonly [T, string])[] => values.map((one) => [one, one]);
 
-/** The scale in words and numbers: what the ends of the colours mean. */
-export function Legend({ ends }: { ends: readonly [number, number] | null }): JSX.Element {
+/** The scale in words and numbers: what the ends of the colours mean. Bars have one colour to each side of zero. */
+export function Legend({ ends, bars }: { ends: readonly [number, number] | null; bars: boolean }): JSX.Element {
   const { table, signed } = settings.look.value;
-  const stops = Array.from({ length: 17 }, (_, at) => {
-    const row = 3 * Math.round((at * 255) / 16);
+  const rowOf = (share: number): number =>
+    bars && signed ? (share < 0.5 ? BAR_ROWS[0] : BAR_ROWS[1]) : Math.round(share * 255);
+  const stops = Array.from({ length: 18 }, (_, at) => {
+    const row = 3 * rowOf(at / 17);
     return `rgb(${table[row]} ${table[row + 1]} ${table[row + 2]})`;
   });
   const score = tag.value?.score_name ?? "score";
@@ -50,90 +53,74 @@ export function Legend({ ends }: { ends: readonly [number, number] | null }): JS
       </span>
       <span>{signed ? `raises ${score}` : `moves ${score}`}</span>
       <span class="dim">
-        end of the scale: {signed ? "± " : ""}
+        to {signed ? "± " : ""}
         {whose}
-        {range && ` (${range})`}
+        {range && `: ${range}`}
       </span>
       <span class="dim strength-key">
-        <i aria-hidden="true" /> peak against the example’s largest
+        <i aria-hidden="true" /> peak within the row
       </span>
     </div>
   );
 }
 
+/** How the maps are drawn: what changes their meaning stands open, the rest in a panel. */
 export function Display({ image, inputs }: { image: boolean; inputs: readonly string[] }): JSX.Element {
-  const [open, setOpen] = useState(false);
   const { values, signed, signedMap, plainMap, scale, smooth, picture, columns, cellSize, input } = settings;
   return (
-    <div class={open ? "display open" : "display"}>
-      <button type="button" class="more" aria-expanded={open} onClick={() => setOpen(!open)}>
-        Display ▾
-      </button>
-      <div class="choices" role="group" aria-label="Display">
-        {inputs.length > 1 && <Choice name="Input" of={input} options={same(inputs)} />}
-        {tag.value?.signed !== false && (
-          <Choice
-            name="Values"
-            of={values}
-            options={[
-              ["signed", "signed"],
-              ["magnitude", "magnitude"],
-            ]}
-          />
-        )}
-        <Choice
-          name="Scale"
-          of={scale}
-          options={[
-            ["map", "per map"],
-            ["example", "per example"],
-            ["shared", "shared"],
-          ]}
-        />
-        {signed.value ? (
-          <Choice name="Colours" of={signedMap} options={same(SIGNED_MAPS)} />
-        ) : (
-          <Choice name="Colours" of={plainMap} options={same(PLAIN_MAPS)} />
-        )}
-        {image && (
-          <Choice
-            name="Picture"
-            of={picture}
-            options={[
-              ["auto", signed.value ? "auto (none)" : "auto (grey)"],
-              ["none", "none"],
-              ["grey", "grey"],
-            ]}
-          />
-        )}
-        <Choice
-          name="Columns"
-          of={columns}
-          options={[
-            ["fit", "that fit"],
-            ["all", "every step"],
-          ]}
-        />
-        <Choice
-          name="Size"
-          of={cellSize}
-          options={[
-            ["small", "small"],
-            ["medium", "medium"],
-            ["large", "large"],
-          ]}
-        />
-        {image && (
-          <label class="pick">
-            <input
-              type="checkbox"
-              checked={smooth.value === "on"}
-              onChange={(event) => (smooth.value = event.currentTarget.checked ? "on" : "off")}
+    <div class="display" role="group" aria-label="Display">
+      {inputs.length > 1 && <Choice name="Input" of={input} options={same(inputs)} />}
+      {tag.value?.signed !== false && <Choice name="Values" of={values} options={same(["signed", "magnitude"])} />}
+      <Choice
+        name="Scale"
+        of={scale}
+        options={[
+          ["map", "per map"],
+          ["example", "per example"],
+          ["shared", "shared"],
+        ]}
+      />
+      <Popover name="Display" face="Display">
+        {() => (
+          <div class="choices">
+            {signed.value ? (
+              <Choice name="Colours" of={signedMap} options={same(SIGNED_MAPS)} />
+            ) : (
+              <Choice name="Colours" of={plainMap} options={same(PLAIN_MAPS)} />
+            )}
+            {image && (
+              <Choice
+                name="Picture"
+                of={picture}
+                options={[
+                  ["auto", signed.value ? "auto (none)" : "auto (grey)"],
+                  ["none", "none"],
+                  ["grey", "grey"],
+                ]}
+              />
+            )}
+            {image && (
+              <Choice
+                name="Between pixels"
+                of={smooth}
+                options={[
+                  ["on", "smooth"],
+                  ["off", "sharp"],
+                ]}
+              />
+            )}
+            <Choice
+              name="Columns"
+              of={columns}
+              options={[
+                ["fit", "as many as fit"],
+                ["all", "every step"],
+              ]}
             />
-            <span>Smooth</span>
-          </label>
+            <Choice name="Size" of={cellSize} options={same(["small", "medium", "large"])} />
+          </div>
         )}
-      </div>
+      </Popover>
     </div>
   );
 }

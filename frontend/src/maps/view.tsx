@@ -10,7 +10,7 @@ import { Inspect } from "./inspect";
 import type { Grey } from "./paint";
 import { columnOf, columnsOf, familyOf, inputOf, layOut, sidesOf, type Column, type Room } from "./screen";
 import * as settings from "./settings";
-import { arrivals, BLOCK, cancel, failure, find, want } from "./store";
+import { arrivals, BLOCK, cancel, failure, find, peakIn, want, type Found } from "./store";
 import { Display, Legend } from "./toolbar";
 
 /** Bytes of maps that are fetched ahead of the cursor. */
@@ -79,11 +79,18 @@ export function MapsView(): JSX.Element {
   const signed = settings.signed.value;
   const ratio = window.devicePixelRatio || 1;
   const wished = settings.CELL[settings.cellSize.value];
-  const layout = room && theTag ? layOut(room, wished, theTag.steps.length, all, bars ? 0.55 : height / width) : null;
+  const layout =
+    room && theTag ? layOut(room, wished, logged.value.steps.length, all, bars ? 0.55 : height / width) : null;
 
-  const columnsKey = JSON.stringify([theTag?.steps, theTag?.wall_times, all ? null : step.value, layout?.fits, all]);
+  const columnsKey = JSON.stringify([
+    logged.value.steps,
+    theTag?.wall_times,
+    all ? null : step.value,
+    layout?.fits,
+    all,
+  ]);
   const columns = useMemo<Column[]>(
-    () => (theTag && layout ? columnsOf(theTag, step.value, layout.fits, all) : []),
+    () => (theTag && layout ? columnsOf(theTag, logged.value, step.value, layout.fits, all) : []),
     [columnsKey],
   );
   const cell = Math.max(layout?.box.width ?? 0, layout?.box.height ?? 0);
@@ -104,7 +111,8 @@ export function MapsView(): JSX.Element {
   const greys = useMemo(() => greysOf(theProbe), [theProbe]);
 
   const [from, to] = all ? (range?.columns ?? [0, layout?.fits ?? 1]) : [0, columns.length];
-  const now = columns.slice(from, to);
+  const shown = columns.slice(from, to);
+  const now = shown.filter((c) => c.logged);
   const [firstRow, endRow] = range?.rows ?? [0, 1];
   const blocks = [Math.floor(firstRow / BLOCK), Math.floor(Math.max(0, endRow - 1) / BLOCK)];
   const cursorAt = logged.value.steps.indexOf(step.value ?? Number.NaN);
@@ -113,34 +121,29 @@ export function MapsView(): JSX.Element {
   useEffect(() => {
     if (!family || !theTag || !now.length) return;
     const bytes = family.bytes * Math.min(BLOCK, family.examples);
-    const soon = here ? aheadOf(theTag.steps.length, cursorAt, bytes, playing.value) : [];
+    const soon = here ? aheadOf(logged.value.steps.length, cursorAt, bytes, playing.value) : [];
     want(
       family,
       [...new Set(blocks)],
       now,
-      soon.map((at) => columnOf(theTag, at)),
+      soon.map((at) => columnOf(theTag, logged.value, at)).filter((c) => c.logged),
     );
   }, [familyKey, nowKey, attempt, here, here ? cursorAt : null, stamp]);
   useEffect(() => cancel, []);
 
   if (!theTag) return <></>;
   const examples = theTag.examples ?? 0;
-  const ends = ((): readonly [number, number] | null => {
-    if (!family) return null;
-    const peaks = Array.from({ length: examples }, (_, one) =>
-      now.map((c) => {
-        const found = find(family, c, one);
-        return typeof found === "object" && "peak" in found ? found.peak : null;
-      }),
-    );
-    const known = limits(peaks, settings.scale.value)
-      .flat()
-      .filter((limit) => limit > 0);
-    return known.length ? [Math.min(...known), Math.max(...known)] : null;
-  })();
-  const missing = family
-    ? now.map((c) => [c, find(family, c, firstRow)] as const).filter(([, f]) => typeof f === "object" && "missing" in f)
-    : [];
+  const found = (column: Column, example: number): Found =>
+    column.logged && family ? find(family, column, example) : "absent";
+  const peaks = Array.from({ length: examples }, (_, one) => columns.map((c) => peakIn(found(c, one))));
+  const ends = limits(peaks, settings.scale.value);
+  const known = ends.flat().filter((limit) => limit > 0);
+  const reach = known.length ? ([Math.min(...known), Math.max(...known)] as const) : null;
+  const missing = shown.flatMap((c) => {
+    const first = found(c, firstRow);
+    if (first === "absent") return [[c.step, `not logged by ${theTag.name}`] as const];
+    return typeof first === "object" && "missing" in first ? [[c.step, first.missing] as const] : [];
+  });
   const retry = (): void => {
     failure.value = null;
     setAttempt(attempt + 1);
@@ -148,7 +151,7 @@ export function MapsView(): JSX.Element {
   return (
     <>
       <div class="tools">
-        <Legend ends={ends} />
+        <Legend ends={reach} bars={bars} />
         <Display image={!bars} inputs={(theTag.inputs ?? []).map((one) => one.name)} />
       </div>
       {failure.value && <Failed what="Some maps" error={failure.value} retry={retry} />}
@@ -158,12 +161,12 @@ export function MapsView(): JSX.Element {
         <details class="notice">
           <summary>
             {missing.length === 1 ? "A step has" : `${missing.length} steps have`} no maps:{" "}
-            {missing.map(([c]) => c.step).join(", ")}
+            {missing.map(([at]) => at).join(", ")}
           </summary>
           <ul>
-            {missing.map(([c, found]) => (
-              <li key={c.step}>
-                step {c.step}: {typeof found === "object" && "missing" in found ? found.missing : ""}
+            {missing.map(([at, reason]) => (
+              <li key={at}>
+                step {at}: {reason}
               </li>
             ))}
           </ul>
@@ -177,9 +180,10 @@ export function MapsView(): JSX.Element {
             columns={columns}
             cursor={step.value}
             examples={examples}
-            found={(column, example) => find(family, column, example)}
+            found={found}
+            peaks={peaks}
+            ends={ends}
             look={settings.look.value}
-            scale={settings.scale.value}
             bars={bars}
             grey={(example) => greys[example] ?? null}
             series={theSeries}
