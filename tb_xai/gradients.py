@@ -538,6 +538,7 @@ class _Space:
     ) -> None:
         self.score, self.structure, self.batch = score, inputs.structure, batch
         self.explained, self.names = inputs.explained, inputs.names
+        self.single = len(getattr(score.model, "inputs", None) or []) == 1
         self.half = any(
             getattr(layer, "compute_dtype", "") == "float16"
             for layer in score.model._flatten_layers()
@@ -556,6 +557,9 @@ class _Space:
         self.tied = any(self.cuts) or len(self.explained) < len(leaves)
 
     def pack(self, leaves: Sequence[Any]) -> Any:
+        """Return inputs as the model takes them; a list of one input is that input."""
+        if len(leaves) == 1 and isinstance(self.structure, (list, tuple)) and self.single:
+            return leaves[0]
         return _rebuild(self.structure, iter(leaves))
 
     def unpack_outputs(self, flat: Sequence[Any]) -> Any:

@@ -199,7 +199,7 @@ def of_output(output: str | int, target: Target = log_odds) -> Target:
         target: what to explain of this output.
 
     Returns:
-        A target. Labels are given for this output alone, or as a dictionary with the output's name.
+        A target. Labels are given for this output alone, or as the model's own dictionary or list.
 
     Example:
         >>> explain = saliency()(model, target=of_output("age", value))
@@ -231,7 +231,7 @@ class Score:
 
     def __init__(self, model: Any, target: Target) -> None:
         self.model = model
-        self.target = _by_position(model, target)
+        self._named, self.target = target, _by_position(model, target)
         self.name = name(target)
         self._base = self.target
         while isinstance(self._base, _OfOutput):
@@ -314,11 +314,13 @@ class Score:
             ValueError: labels are missing, out of range, of the wrong length or not one class per
                 example.
         """
-        target = self.target
-        while isinstance(target, _OfOutput):
+        named, placed = self._named, self.target
+        while isinstance(named, _OfOutput) and isinstance(placed, _OfOutput):
             if isinstance(y, Mapping):
-                y = target.pick(y, "labels")
-            target = target.target
+                y = named.pick(y, "labels")
+            elif _is_list_of_arrays(y):
+                y = placed.pick(y, "labels")
+            named, placed = named.target, placed.target
         if not self.built_in:
             return _free_labels(y, n)
         if self.classes is None:
@@ -618,13 +620,18 @@ def _free_labels(y: Any, n: int) -> Any:
     """Return the labels of a user's own target as given, after a look at their length."""
     if y is None:
         return None
-    y = tf.nest.map_structure(np.asarray, y) if isinstance(y, (Mapping, tuple)) else np.asarray(y)
+    structure = isinstance(y, (Mapping, tuple)) or _is_list_of_arrays(y)
+    y = tf.nest.map_structure(np.asarray, y) if structure else np.asarray(y)
     for part in tf.nest.flatten(y):
         if part.ndim == 0 or len(part) != n:
             raise ValueError(
                 f"y must have one label for each of the {n} examples. Received: shape {part.shape}"
             )
     return y
+
+
+def _is_list_of_arrays(y: Any) -> bool:
+    return isinstance(y, (list, tuple)) and any(len(getattr(p, "shape", ())) for p in y)
 
 
 def _first(mask: np.ndarray) -> tuple[int, ...]:

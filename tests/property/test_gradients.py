@@ -444,6 +444,13 @@ def test_whole_number_images_are_read_as_the_model_declares() -> None:
     assert saliency()(single)(X, Y % 2).values.shape == X.shape
 
 
+@pytest.mark.parametrize("form", [tf.constant, lambda x: x.tolist(), lambda x: [x], np.float64])
+def test_examples_in_every_form(model: keras.Model, form: object) -> None:
+    found = saliency()(model)(form(X), Y).values  # type: ignore[operator]
+    expected = saliency()(model)(X, Y).values
+    np.testing.assert_array_equal(np.squeeze(found), expected)
+
+
 def test_one_pair_has_no_standard_error(model: keras.Model) -> None:
     a = smooth_grad(1)(model)(X, Y)
     assert np.isnan(a.stderr).all()

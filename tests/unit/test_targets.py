@@ -266,6 +266,19 @@ def test_one_output_of_a_dictionary(two_outputs: keras.Model) -> None:
     np.testing.assert_allclose(found, slow_log_odds(Z, Y), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("labels", [{"kind": Y, "age": X[:, 0]}, [Y, X[:, 0]], Y.tolist()])
+@pytest.mark.parametrize("which", ["kind", 0])
+def test_labels_of_one_output_are_found_among_those_of_all(
+    two_outputs: keras.Model, labels: object, which: str | int
+) -> None:
+    if isinstance(labels, dict) and which == 0:
+        with pytest.raises(ValueError, match=r"one of the model's labels: \['kind', 'age'\]"):
+            score(two_outputs, targets.of_output(which), X, labels)
+        return
+    found = score(two_outputs, targets.of_output(which), X, labels)
+    np.testing.assert_allclose(found, slow_log_odds(Z, Y), rtol=1e-4, atol=1e-5)
+
+
 def test_several_outputs_need_a_choice(two_outputs: keras.Model) -> None:
     with pytest.raises(ValueError, match=r"one output of several, as targets.of_output.*Received"):
         score(two_outputs, targets.log_odds, X, Y)
