@@ -94,6 +94,7 @@ def permutation_importance(
     feature_names: Sequence[str] | None = None,
     batch_size: int | None = None,
     greater_is_better: bool | None = None,
+    conditional: Any = None,
 ) -> Importance:
     """Return the permutation importance of each feature with a 95 % interval over rows.
 
@@ -129,6 +130,10 @@ def permutation_importance(
         batch_size: perturbed rows in one forward pass; default by the size of an example, at most
             4096.
         greater_is_better: direction of a callable metric; known for names and Keras losses.
+        conditional: None for the plain shuffle, which breaks all ties of a feature. "linear" keeps
+            its linear dependence on the other columns: only what remains after least squares is
+            shuffled (flat numeric inputs, many more rows than columns). An array of strata (n,)
+            shuffles within each stratum.
 
     Returns:
         An `Importance` in the unit of the metric, positive for a useful feature. A feature that the
@@ -165,6 +170,7 @@ def permutation_importance(
         feature_names=feature_names,
         batch_size=batch_size,
         greater_is_better=greater_is_better,
+        conditional=conditional,
     )(model)
     return explain(x, y, sample_weight)
 
@@ -178,6 +184,7 @@ def permutation(
     feature_names: Sequence[str] | None = None,
     batch_size: int | None = None,
     greater_is_better: bool | None = None,
+    conditional: Any = None,
 ) -> Callable[[Any], Explain]:
     """Return a binder for `permutation_importance` that compiles once and serves every epoch.
 
@@ -189,11 +196,12 @@ def permutation(
         feature_names: see there.
         batch_size: see there.
         greater_is_better: see there.
+        conditional: see there.
 
     Returns:
         ``bind(model) -> explain``, ``explain(x, y, sample_weight=None) -> Importance``.
-        ``explain.traces()`` counts how often
-        the computation was traced: once, as long as the shapes stay the same.
+        ``explain.traces()`` counts how often the computation was traced: once, as long as the
+        shapes stay the same.
 
     Raises:
         TypeError: wrong kinds of arguments.
@@ -210,17 +218,24 @@ def permutation(
         raise ValueError(f"seed must be an integer of at least 0. Received: {seed!r}")
     _check_metric(metric, greater_is_better)
     _check_groups(groups)
+    strata = None if conditional is None or isinstance(conditional, str) else conditional
+    if isinstance(conditional, str) and conditional != "linear":
+        raise ValueError(
+            "conditional must be None, 'linear' or an array of strata (n,). "
+            f"Received: {conditional!r}"
+        )
 
     def bind(model: Any) -> Explain:
-        return _Permutation(
+        return _Substitution(
             targets.bind(model),
-            metric,
-            greater_is_better,
-            int(n_repeats),
+            (metric, greater_is_better),
             groups,
-            int(seed),
             feature_names,
             batch_size,
+            n_repeats=int(n_repeats),
+            seed=int(seed),
+            linear=isinstance(conditional, str),
+            strata=None if strata is None else np.asarray(strata),
         )
 
     bind.method = "permutation_importance"  # type: ignore[attr-defined]
@@ -230,31 +245,314 @@ def permutation(
         "groups": None if groups is None else list(groups),
         "seed": int(seed),
         "batch_size": batch_size,
+        "conditional": "strata" if strata is not None else conditional,
     }
     return bind
 
 
-class _Permutation:
-    """A model with its compiled loop over perturbed rows."""
+def ablation_importance(
+    model: Any,
+    x: Any,
+    y: Any,
+    metric: Any = None,
+    value: Any = "mean",
+    groups: Mapping[str, Any] | None = None,
+    sample_weight: Any = None,
+    *,
+    feature_names: Sequence[str] | None = None,
+    batch_size: int | None = None,
+    greater_is_better: bool | None = None,
+) -> Importance:
+    """Return what is lost when a feature is replaced by one value in all rows (drop-in ablation).
+
+    ``A_j = mean_i L(y_i, f(x_i with x_ij <- v_j)) - mean_i L(y_i, f(x_i))``
+
+    One pass per feature, but the answer depends on the value: a feature that acts through its
+    spread alone may look useless at its mean.
+
+    Args:
+        model: as for `permutation_importance`, like all that is not named here.
+        x: see there; numbers.
+        y: see there.
+        metric: see there.
+        value: "mean" for the (weighted) mean over the rows, rounded for integers; a number; or one
+            example of the shape of ``x[0]`` (or a structure of them).
+        groups: see there; replaced jointly.
+        sample_weight: see there.
+        feature_names: see there.
+        batch_size: see there.
+        greater_is_better: see there.
+
+    Returns:
+        An `Importance`; the interval is over rows, with the replacing values taken as given.
+
+    Raises:
+        TypeError: wrong kinds of arguments.
+        ValueError: impossible values, shapes or labels; the message ends in what was received.
+
+    Example:
+        >>> ablation_importance(model, x_val, y_val, value=0.0).mean
+    """
+    explain = ablation(
+        metric,
+        value,
+        groups,
+        feature_names=feature_names,
+        batch_size=batch_size,
+        greater_is_better=greater_is_better,
+    )(model)
+    return explain(x, y, sample_weight)
+
+
+def ablation(
+    metric: Any = None,
+    value: Any = "mean",
+    groups: Mapping[str, Any] | None = None,
+    *,
+    feature_names: Sequence[str] | None = None,
+    batch_size: int | None = None,
+    greater_is_better: bool | None = None,
+) -> Callable[[Any], Explain]:
+    """Return a binder for `ablation_importance` that compiles once and serves every epoch.
+
+    Args:
+        metric: as for `ablation_importance`, like all others.
+        value: see there.
+        groups: see there.
+        feature_names: see there.
+        batch_size: see there.
+        greater_is_better: see there.
+
+    Returns:
+        ``bind(model) -> explain``, as of `permutation`.
+
+    Raises:
+        TypeError: wrong kinds of arguments.
+        ValueError: impossible values.
+
+    Example:
+        >>> explain = ablation(value=0.0)(model)
+        >>> explain(x_val, y_val).mean
+    """
+    if batch_size is not None:
+        _check_count(batch_size, "batch_size")
+    _check_metric(metric, greater_is_better)
+    _check_groups(groups)
+    if value is None or (isinstance(value, str) and value != "mean"):
+        raise ValueError(f"value must be 'mean', a number or one example. Received: {value!r}")
+
+    def bind(model: Any) -> Explain:
+        return _Substitution(
+            targets.bind(model),
+            (metric, greater_is_better),
+            groups,
+            feature_names,
+            batch_size,
+            value=value,
+        )
+
+    plain = isinstance(value, (str, int, float))
+    bind.method = "ablation_importance"  # type: ignore[attr-defined]
+    bind.params = {  # type: ignore[attr-defined]
+        "metric": None if metric is None else _metric_name(metric),
+        "value": value if plain else "given",
+        "groups": None if groups is None else list(groups),
+        "batch_size": batch_size,
+    }
+    return bind
+
+
+def mutual_information(
+    x: Any,
+    y: Any,
+    *,
+    feature_names: Sequence[str] | None = None,
+    n_neighbors: int = 3,
+    seed: int = 0,
+) -> Importance:
+    """Return the mutual information of each column with the labels: a baseline without a model.
+
+    ``I(x_j; y) = E log p(x_j, y) / (p(x_j) p(y))``, by nearest neighbours for real numbers, by
+    counts for integers, booleans and classes. It sees any dependence of a single column, and none
+    that only appears in several together.
+
+    Args:
+        x: flat array (n, d) of numbers, or a data frame of them.
+        y: labels (n,), (n, 1) or one-hot (n, k). Integers, booleans and strings are classes, other
+            numbers are values.
+        feature_names: names of the columns; default ``x0, x1, ...``.
+        n_neighbors: neighbours of the estimate, at least 1; more smooth it.
+        seed: of the tiny noise that breaks ties between real numbers.
+
+    Returns:
+        An `Importance` in nats, at least 0. There is no interval (low, high and stderr are NaN):
+        rows
+        drawn with replacement hold ties, which ruin nearest-neighbour estimates. The score is NaN.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+        ValueError: impossible shapes or values; the message ends in what was received.
+
+    Example:
+        >>> mutual_information(x_val, y_val).mean
+
+    References:
+        A. Kraskov, H. Stoegbauer and P. Grassberger, "Estimating mutual information",
+        Phys. Rev. E 2004, https://doi.org/10.1103/PhysRevE.69.066138
+        B. Ross, "Mutual information between discrete and continuous data sets", PLoS ONE 2014,
+        https://doi.org/10.1371/journal.pone.0087357
+    """
+    _check_count(n_neighbors, "n_neighbors")
+    selection = _scikit_learn("mutual_information")
+    x, labels, classes, names = _baseline_data(x, y, feature_names)
+    if classes is None and len(x) <= n_neighbors:
+        raise ValueError(
+            f"x must have more rows than n_neighbors={n_neighbors}. Received: {len(x)} rows"
+        )
+    estimate = (
+        selection.mutual_info_regression if classes is None else selection.mutual_info_classif
+    )
+    target = labels if classes is None else classes
+    mean = np.zeros(len(names))
+    moving = np.flatnonzero((x != x[0]).any(axis=0))  # a constant tells exactly nothing
+    if len(moving):
+        discrete = x.dtype.kind != "f"
+        mean[moving] = estimate(
+            x[:, moving],
+            target,
+            discrete_features=discrete,
+            n_neighbors=int(n_neighbors),
+            random_state=seed,
+        )
+    nothing = np.full(len(names), np.nan)
+    return Importance(
+        mean, nothing, nothing.copy(), nothing.copy(), math.nan, names, "mutual_information"
+    )
+
+
+def correlation(x: Any, y: Any, *, feature_names: Sequence[str] | None = None) -> Importance:
+    """Return how strongly each column correlates with the labels: a baseline without a model.
+
+    ``|r_j| = |Cov(x_j, y)| / sqrt(Var x_j Var y)``; for more than two classes the correlation ratio
+    ``eta_j = sqrt(variance between classes / variance)``, which is ``|r_j|`` for two.
+
+    Args:
+        x: flat array (n, d) of numbers, or a data frame of them.
+        y: labels, as for `mutual_information`.
+        feature_names: names of the columns; default ``x0, x1, ...``.
+
+    Returns:
+        An `Importance` in [0, 1], 0 for a constant column. The interval is Fisher's (by atanh r,
+        standard
+        error ``1 / sqrt(n - 3)``), from 0 where r itself may have either sign; NaN for more than
+        two
+        classes and for n < 4. The score is NaN.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+        ValueError: impossible shapes or values; the message ends in what was received.
+
+    Example:
+        >>> correlation(x_val, y_val).mean
+
+    References:
+        R. A. Fisher, "On the probable error of a coefficient of correlation", Metron 1921
+    """
+    selection = _scikit_learn("correlation")
+    x, labels, classes, names = _baseline_data(x, y, feature_names)
+    n, d = x.shape
+    wide = x.astype(np.float64)
+    nothing = np.full(d, np.nan)
+    if classes is not None and classes.max() > 1:
+        k = int(classes.max()) + 1
+        share = np.zeros(d)
+        moving = np.flatnonzero((wide != wide[0]).any(axis=0))
+        if n > k and len(moving):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = selection.f_classif(wide[:, moving], classes)[0] * (k - 1) / (n - k)
+            # F of a perfect separation is infinite
+            share[moving] = np.where(np.isinf(ratio), 1.0, ratio / (1.0 + ratio))
+        mean = np.sqrt(share)
+        return Importance(mean, nothing, nothing.copy(), nothing.copy(), math.nan, names, "eta")
+    values = labels if classes is None else classes.astype(np.float64)
+    r = np.zeros(d)
+    moving = np.flatnonzero((wide != wide[0]).any(axis=0) & (values != values[0]).any())
+    if len(moving):
+        r[moving] = np.clip(selection.r_regression(wide[:, moving], values), -1.0, 1.0)
+    if n < 4:
+        low = high = stderr = nothing
+    else:
+        reach = NormalDist().inv_cdf(0.975) / math.sqrt(n - 3)
+        with np.errstate(divide="ignore"):
+            ends = np.tanh(np.arctanh(r) + np.array([[-reach], [reach]]))
+        ends[:, np.setdiff1d(np.arange(d), moving)] = 0.0
+        low = np.where(ends[0] * ends[1] <= 0, 0.0, np.abs(ends).min(axis=0))
+        high = np.abs(ends).max(axis=0)
+        stderr = (1 - r**2) / math.sqrt(n - 3) * (high > 0)
+    return Importance(np.abs(r), low, high, stderr, math.nan, names, "correlation")
+
+
+def select_features(importance: Importance, margin: float = 0.0) -> dict[str, float]:
+    """Return the features whose importance is surely above a margin, and by how much.
+
+    A feature is selected when the lower end of its 95 % interval exceeds the margin; of features
+    without any importance about one in forty is selected by chance.
+
+    Args:
+        importance: of `permutation_importance` or `ablation_importance`.
+        margin: in the unit of the importance, default 0.
+
+    Returns:
+        Name -> lower end of the interval minus the margin, the largest first.
+
+    Raises:
+        TypeError: not an `Importance`.
+        ValueError: the importance has no intervals, or the margin is not finite.
+
+    Example:
+        >>> list(select_features(permutation_importance(model, x_val, y_val)))
+    """
+    if not isinstance(importance, Importance):
+        raise TypeError(f"importance must be an Importance. Received: {type(importance).__name__}")
+    if not np.isfinite(margin):
+        raise ValueError(f"margin must be finite. Received: {margin}")
+    if len(importance.low) and np.isnan(importance.low).all():
+        raise ValueError(
+            "importance must have intervals to select by, as permutation_importance gives them. "
+            f"Received: {importance.metric} without intervals"
+        )
+    surplus = importance.low - margin
+    order = np.argsort(-surplus, kind="stable")
+    return {importance.names[j]: float(surplus[j]) for j in order if surplus[j] > 0}
+
+
+class _Substitution:
+    """A model with its compiled loop over rows in which a feature has other values."""
 
     def __init__(
         self,
         score: targets.Score,
-        metric: Any,
-        greater_is_better: bool | None,
-        n_repeats: int,
+        asked: tuple[Any, bool | None],
         groups: Mapping[str, Any] | None,
-        seed: int,
         feature_names: Sequence[str] | None,
         batch_size: int | None,
+        *,
+        n_repeats: int = 1,
+        seed: int = 0,
+        linear: bool = False,
+        strata: Array | None = None,
+        value: Any = None,
     ) -> None:
         self._score = score
-        self._asked = metric, greater_is_better
-        self._n_repeats = n_repeats
+        self._asked = asked
         self._groups = groups
-        self._seed = seed
         self._feature_names = feature_names
         self._batch_size = batch_size
+        self._n_repeats = n_repeats
+        self._seed = seed
+        self._linear = linear
+        self._strata = strata
+        self._value = value
         self._metric: _Metric | None = None
         self._traces = 0
         self._compiled: dict[Any, Any] = {}
@@ -272,73 +570,113 @@ class _Permutation:
         metric = self._metric
         y = metric.labels(y, n)
         kept = np.arange(n) if weight is None else np.flatnonzero(weight)
+        strata = _check_strata(self._strata, n)
         n = len(kept)
         if n < 2:
             raise ValueError(f"x must have at least 2 rows (with weight). Received: {n}")
         order = kept[np.random.default_rng(self._seed).permutation(n)]
+        if strata is not None:
+            strata = strata[order]
+            together = np.argsort(strata, kind="stable")
+            order, strata = order[together], strata[together]
         weight = None if weight is None else weight[order]
         repeats = min(self._n_repeats, n - 1)
         d = len(names)
-        slab = max(1, min(d, _VALUES_AT_ONCE // (repeats * n)))
+        slabs = -(-d // max(1, _VALUES_AT_ONCE // (repeats * n)))
+        slab = -(-d // slabs)
         plan = _plan(n, slab, repeats, self._batch_size or _default_batch(x))
         # The rows in their random order; the ring is unrolled so that every block of donors is a
         # plain slice.
-        ring = order[np.arange(plan.blocks * plan.rows + plan.repeats * plan.repeat_chunks) % n]
-        x, y = tf.nest.map_structure(lambda a: tf.convert_to_tensor(a[ring]), (x, y))
-        y_host = tf.nest.map_structure(lambda a: a.numpy()[:n], y) if metric.pseudo else None
+        places = np.arange(plan.blocks * plan.rows + plan.repeats * plan.repeat_chunks)
+        ring = order[places % n]
+        x = tf.nest.map_structure(lambda a: a[ring], x)
+        y = tf.nest.map_structure(lambda a: a[ring], y)
+        own_y = tf.nest.map_structure(lambda a: a[:n], y)
+        given = {"x": x, "y": y, "member": member}
+        donor = None if strata is None else _donors_within(strata, repeats)
+        if donor is not None:
+            reach = np.arange(plan.repeats * plan.repeat_chunks)[:, None] % repeats
+            given["donor"] = donor[reach, places[: plan.blocks * plan.rows] % n]
+        if self._linear:
+            x = _one_flat(x, "conditional='linear'")
+            fit = _linear_fit(x[:n], tf.nest.flatten(member)[0].numpy(), weight)[places % n]
+            given["from"], given["plus"] = [x - fit], [fit]
+        if self._value is not None:
+            given["from"] = _filling(self._value, x, n, weight)
+        given = tf.nest.map_structure(tf.convert_to_tensor, given)
+        compiled = self._compile(given, plan)
         estimates: list[tuple[float, ...]] = []
         score = math.nan
-        compiled = self._compile(x, y, member, plan)
         for first in range(0, d, slab):
-            values = compiled(x, y, member, tf.constant(first)).numpy()
+            values = compiled(given, tf.constant(first)).numpy()
             base, perturbed = _unfold(values, n, plan)
             if metric.pseudo:
-                base = metric.pseudo(base, y_host, weight)
+                base = metric.pseudo(base, own_y, weight)
             for j in range(first, min(first + slab, d)):
                 own = perturbed(j - first, repeats)
                 if metric.pseudo:
-                    own = metric.pseudo(own, y_host, weight)
+                    own = metric.pseudo(own, own_y, weight)
                 place = np.arange(repeats) % plan.repeats
                 difference = own - base[place, (j - first) % plan.features]
-                estimates.append(_estimate(difference, weight, metric.sign))
+                if self._value is not None:
+                    estimates.append(_estimate_rows(difference[0], weight, metric.sign))
+                else:
+                    estimates.append(_estimate(difference, weight, metric.sign, donor, strata))
             score = float(np.average(base[0, 0].astype(np.float64), weights=weight))
         mean, low, high, stderr = np.array(estimates, np.float64).reshape(d, 4).T.copy()
         return Importance(mean, low, high, stderr, score, names, metric.name)
 
-    def _compile(self, x: Any, y: Any, member: list[Any], plan: _Plan) -> Any:
+    def _compile(self, given: Any, plan: _Plan) -> Any:
         """Return the computation for these shapes, traced when they are seen for the first time."""
-        kinds = tuple((tuple(a.shape), a.dtype) for a in tf.nest.flatten((x, y)))
+        kinds = tuple((tuple(a.shape), a.dtype) for a in tf.nest.flatten(given))
         if (plan, kinds) not in self._compiled:
             function = tf.function(
-                lambda x, y, member, first: self._traced(x, y, member, first, plan),
-                autograph=False,
+                lambda given, first: self._traced(given, first, plan), autograph=False
             )
-            first = tf.TensorSpec((), tf.int32)
-            self._compiled[plan, kinds] = function.get_concrete_function(x, y, member, first)
+            concrete = function.get_concrete_function(given, tf.TensorSpec((), tf.int32))
+            self._compiled[plan, kinds] = concrete
         return self._compiled[plan, kinds]
 
-    def _traced(self, x: Any, y: Any, member: list[Any], first: Any, plan: _Plan) -> Any:
+    def _traced(self, given: Any, first: Any, plan: _Plan) -> Any:
         """Return the metric's values in all batches of a plan, first those of untouched rows."""
         self._traces += 1
         assert self._metric is not None
         metric = self._metric
         blocks, rows, m, feature_chunks, q, repeat_chunks = plan
+        x, y, donor = given["x"], given["y"], given.get("donor")
         leaves = tf.nest.flatten(x)
+        sources = tf.nest.flatten(given.get("from", x))
+        added = tf.nest.flatten(given.get("plus", []))
 
-        def substitute(leaf: Any, of: Any, start: Any, feature: Any, shift: Any) -> Any:
-            """Rows of one input with one feature each from the donors, (q * m * rows, ...)."""
-            own = tf.ensure_shape(leaf[start : start + rows], (rows, *leaf.shape[1:]))
-            inner = tuple(leaf.shape[1:])
-            if q == 1:
-                donor = leaf[start + shift : start + shift + rows]
-                donor = tf.ensure_shape(donor, (rows, *inner))[None]
-            else:
+        def block_of(leaf: Any, start: Any) -> Any:
+            return tf.ensure_shape(leaf[start : start + rows], (rows, *leaf.shape[1:]))
+
+        def source_rows(leaf: Any, start: Any, shift: Any) -> Any:
+            """The values that q repeats put into a block of rows, (q, rows, ...) or (1, 1, ...)."""
+            if leaf.shape[0] == 1:
+                return leaf[None]
+            if donor is None and q == 1:
+                return block_of(leaf, start + shift)[None]
+            if donor is None:
                 reach = tf.range(rows)[None] + tf.range(q)[:, None] + start + shift
-                donor = tf.gather(leaf, reach)
-            taken = tf.equal(of[None], tf.reshape(feature + tf.range(m), (m, *[1] * len(inner))))
+            else:
+                row = tf.maximum(shift - 1, 0)
+                reach = donor[row : row + q, start : start + rows]
+                reach = tf.ensure_shape(reach, (q, rows))
+            return tf.gather(leaf, reach)
+
+        def substitute(i: int, start: Any, feature: Any, shift: Any) -> Any:
+            """Rows of input i with one feature each from elsewhere, (q * m * rows, ...)."""
+            own = block_of(leaves[i], start)
+            inner = tuple(own.shape[1:])
+            source = source_rows(sources[i], start, shift)
+            if added:
+                source += block_of(added[i], start)
+            wanted = tf.reshape(feature + tf.range(m), (m, *[1] * len(inner)))
+            taken = tf.equal(given["member"][i][None], wanted)
             if q == m == 1:
-                return tf.where(taken, donor[0], own)
-            mixed = tf.where(taken[None, :, None], donor[:, None], own[None, None])
+                return tf.where(taken, source[0], own)
+            mixed = tf.where(taken[None, :, None], source[:, None], own[None, None])
             return tf.reshape(mixed, (q * m * rows, *inner))
 
         def chunk(i: Any, out: Any) -> Any:
@@ -349,11 +687,8 @@ class _Permutation:
             feature = tf.where(j < 0, -1 - m, first + (j // repeat_chunks) * m)
             shift = tf.where(j < 0, 0, 1 + (j % repeat_chunks) * q)
             start = block * rows
-            given = [
-                substitute(leaf, of, start, feature, shift)
-                for leaf, of in zip(leaves, member, strict=True)
-            ]
-            outputs = self._score.forward(tf.nest.pack_sequence_as(x, given))
+            changed = [substitute(i, start, feature, shift) for i in range(len(leaves))]
+            outputs = self._score.forward(tf.nest.pack_sequence_as(x, changed))
 
             def repeat(part: Any) -> Any:
                 part = tf.ensure_shape(part[start : start + rows], (rows, *part.shape[1:]))
@@ -411,28 +746,31 @@ def _default_batch(x: Any) -> int:
 
 
 def _estimate(
-    difference: Array, weight: Array | None, sign: float
+    difference: Array,
+    weight: Array | None,
+    sign: float,
+    donor: Array | None = None,
+    strata: Array | None = None,
 ) -> tuple[float, float, float, float]:
     """Return mean, low, high and standard error from the differences of all visited pairs.
 
     With ``D_ik`` the difference when row i takes the value of row k, ``n`` rows and ``R`` donors
-    each, ``h_i`` the mean of
-    ``D - mean`` over the pairs in which i receives plus that over the pairs in which i donates, and
-    ``T`` the variance of D,
+    each, ``h_i`` the mean of ``D - mean`` over the pairs in which i receives plus that over the
+    pairs in which i donates, and ``T`` the variance of D,
 
         Var(mean) = (Var(h) - T / R) / n.
 
     For the parts ``a_i + b_k + d_ik`` of D: a row's mean as receiver holds ``(Var b + Var d) / R``
-    of noise and its mean as
-    donor ``(Var a + Var d) / R``, while the estimate itself, in which receivers and donors are
-    balanced, only suffers
-    ``Var d / (n R)``; T is the sum of the three. Rows of unequal weight enter through ``w_i w_k
-    (D_ik - mean)``.
+    of noise and its mean as donor ``(Var a + Var d) / R``, while the estimate itself, in which
+    receivers and donors are balanced, only suffers ``Var d / (n R)``; T is the sum of the three.
+    Rows of unequal weight enter through ``w_i w_k (D_ik - mean)``.
 
     Args:
         difference: (R, n); entry (r, t) is row t of the ring with the value of row t + r + 1.
         weight: (n,) positive weights in the order of the ring, or None.
         sign: 1 for errors, -1 for scores.
+        donor: (R, n) places of the donors, where they are not r + 1 behind.
+        strata: (n,) number of the stratum of each row, where donors come from the same one.
 
     Returns:
         The all-pairs value, its interval and its standard error.
@@ -441,35 +779,109 @@ def _estimate(
     if not difference.any():
         return 0.0, 0.0, 0.0, 0.0
     with np.errstate(invalid="ignore", over="ignore"):
-        if weight is None:
-            effective = float(n)
+        effective, other = float(n), 1.0  # other: share of pairs that are not a row with itself
+        if weight is None and donor is None:
+            other = 1.0 - 1.0 / n
             kernel = difference
             mean = float(difference.mean(dtype=np.float64))
             spread = float(np.vdot(kernel, kernel)) / (n * repeats) - mean**2
         else:
-            p = weight / weight.sum()
+            p = np.ones(n) / n if weight is None else weight / weight.sum()
             effective = 1.0 / float(p @ p)
-            pair = np.stack([p * np.roll(p, -r) for r in range(1, repeats + 1)]) * n**2
-            pair /= pair.mean()
+            if donor is None:
+                pair = np.stack([p * np.roll(p, -r) for r in range(1, repeats + 1)])
+                other = 1.0 - 1.0 / effective
+            else:
+                assert strata is not None
+                mass = np.bincount(strata, weights=p)
+                # Within a stratum a pair of different rows stands for its share of all pairs.
+                square = np.bincount(strata, weights=p * p)
+                pair = p * p[donor] / mass[strata]
+                difference = difference * (1.0 - square / mass**2)[strata]
+            pair = pair / pair.mean()
             mean = float((pair * difference).mean())
             kernel = pair * (difference - mean)
             spread = float(np.square(kernel).mean())
-        influence = kernel.sum(axis=0)
-        for r in range(1, repeats + 1):
-            influence[r:] += kernel[r - 1, : n - r]
-            influence[:r] += kernel[r - 1, n - r :]
-        influence = sign * influence.astype(np.float64) / repeats
-        influence -= influence.mean()
-        mean *= sign
-        if not math.isfinite(mean) or not math.isfinite(spread):
-            return math.nan, math.nan, math.nan, math.nan
+        influence = kernel.sum(axis=0, dtype=np.float64)
+        for r in range(repeats):
+            if donor is not None:
+                influence[donor[r]] += kernel[r]
+            else:
+                influence[r + 1 :] += kernel[r, : n - r - 1]
+                influence[: r + 1] += kernel[r, n - r - 1 :]
+        influence = sign * (influence - influence.mean()) / repeats
         total = float(influence @ influence) / (n - 1)
         variance = max(total - spread / repeats, 0.1 * total)
-        stderr = math.sqrt(variance / n)
-        low, high = _interval(mean, stderr, float(np.mean(influence**3)), n, effective)
-    all_pairs = 1.0 - 1.0 / effective  # the pairs of a row with itself have no difference
-    mean *= all_pairs
-    return mean, min(low, mean), max(high, mean), stderr * all_pairs
+        return _summary(sign * mean, influence, variance, effective, other)
+
+
+def _estimate_rows(
+    difference: Array, weight: Array | None, sign: float
+) -> tuple[float, float, float, float]:
+    """Return mean, low, high and standard error of a (weighted) mean over rows."""
+    n = len(difference)
+    if not difference.any():
+        return 0.0, 0.0, 0.0, 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        p = np.ones(n) / n if weight is None else weight / weight.sum()
+        mean = float(p @ difference)
+        influence = sign * n * p * (difference - mean)
+        variance = float(influence @ influence) / (n - 1)
+        return _summary(sign * mean, influence, variance, 1.0 / float(p @ p), 1.0)
+
+
+def _summary(
+    mean: float, influence: Array, variance: float, effective: float, other: float
+) -> tuple[float, float, float, float]:
+    if not math.isfinite(mean) or not math.isfinite(variance):
+        return math.nan, math.nan, math.nan, math.nan
+    n = len(influence)
+    stderr = math.sqrt(variance / n)
+    low, high = _interval(mean, stderr, float(np.mean(influence**3)), n, effective)
+    mean *= other
+    return mean, min(low, mean), max(high, mean), stderr * other
+
+
+def _donors_within(strata: Array, repeats: int) -> Array:
+    """Return the places of donors, (repeats, n), on one ring per stratum of rows that lie together.
+
+    A stratum of s rows has s - 1 different shifts, which repeat after that; a single row is its own
+    donor.
+    """
+    sizes = np.bincount(strata)
+    start = np.cumsum(sizes) - sizes
+    place = np.arange(len(strata)) - start[strata]
+    size = sizes[strata]
+    shift = 1 + np.arange(repeats)[:, None] % np.maximum(size - 1, 1)
+    donors: Array = start[strata] + (place + shift) % size
+    return donors.astype(np.int32)
+
+
+def _linear_fit(x: Array, member: Array, weight: Array | None) -> Array:
+    """Return each column as predicted by least squares from the columns outside its feature.
+
+    The block ``B`` of the inverse correlation matrix gives ``x_G - fit = B_GG^-1 B_G. x``. Constant
+    columns and columns of no feature are 0, so that what remains of them is the column itself.
+    """
+    p = np.ones(len(x)) / len(x) if weight is None else weight / weight.sum()
+    wide = x.astype(np.float64)
+    moving = np.flatnonzero((x != x[0]).any(axis=0))
+    fit = np.zeros_like(wide)
+    if len(moving) == 0:
+        return fit.astype(x.dtype)
+    centre = p @ wide[:, moving]
+    z = wide[:, moving] - centre
+    scale = np.sqrt(p @ z**2)
+    z /= scale
+    inverse = np.linalg.inv((z * p[:, None]).T @ z + 1e-10 * np.eye(len(moving)))
+    projected = z @ inverse
+    for feature in np.unique(member[moving]):
+        if feature < 0:
+            continue
+        own = np.flatnonzero(member[moving] == feature)
+        left = projected[:, own] @ np.linalg.inv(inverse[np.ix_(own, own)])
+        fit[:, moving[own]] = centre[own] + (z[:, own] - left) * scale[own]
+    return fit.astype(x.dtype)
 
 
 def _interval(
@@ -883,6 +1295,95 @@ def _check_weight(weight: Any, n: int) -> Array | None:
             f"{int(np.argmax(wrong))}"
         )
     return given
+
+
+def _scikit_learn(what: str) -> Any:
+    try:
+        from sklearn import feature_selection
+    except ImportError:
+        raise ImportError(
+            f"scikit-learn must be installed for {what}: pip install scikit-learn. Received: no "
+            "module named sklearn"
+        ) from None
+    return feature_selection
+
+
+def _baseline_data(
+    x: Any, y: Any, feature_names: Sequence[str] | None
+) -> tuple[Array, Array, Array | None, list[str]]:
+    """Return flat inputs, labels (n,), their class numbers (None for values), and names."""
+    flat, n, names, _ = _features(x, feature_names, None, None)
+    if tf.nest.is_nested(flat) or flat.dtype.kind not in "biuf" or flat.ndim != 2:
+        raise ValueError(
+            "x must be one flat array (n, d) of numbers. "
+            f"Received: {[f'{a.dtype} {a.shape}' for a in tf.nest.flatten(flat)]}"
+        )
+    labels = _rows_of(y, n)
+    if n < 2:
+        raise ValueError(f"x must have at least 2 rows. Received: {n}")
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        if ((labels != 0) & (labels != 1)).any() or (labels.sum(axis=1) != 1).any():
+            raise ValueError(
+                "y must be one label per row, (n,), or one-hot rows. "
+                f"Received: shape {labels.shape}"
+            )
+        labels = labels.argmax(axis=1)
+    labels = labels.reshape(n, -1)
+    if labels.shape[1] != 1:
+        raise ValueError(f"y must be one label per row, (n,). Received: shape {np.shape(y)}")
+    labels = labels[:, 0]
+    if labels.dtype.kind == "f":
+        return flat, labels.astype(np.float64), None, names
+    return flat, labels, np.unique(labels, return_inverse=True)[1].reshape(-1), names
+
+
+def _check_strata(strata: Array | None, n: int) -> Array | None:
+    """Return strata as numbers from 0, (n,)."""
+    if strata is None:
+        return None
+    if strata.shape != (n,):
+        raise ValueError(
+            f"conditional must give the stratum of each of the {n} rows. "
+            f"Received: shape {strata.shape}"
+        )
+    return np.unique(strata, return_inverse=True)[1].reshape(-1)
+
+
+def _one_flat(x: Any, what: str) -> Array:
+    if tf.nest.is_nested(x) or x.ndim != 2 or x.dtype.kind != "f":
+        kinds = [f"{a.dtype} {a.shape[1:]}" for a in tf.nest.flatten(x)]
+        raise ValueError(f"{what} must have one flat input (n, d) of floats. Received: {kinds}")
+    flat: Array = x
+    return flat
+
+
+def _filling(value: Any, x: Any, n: int, weight: Array | None) -> list[Array]:
+    """Return the value that takes the place of a feature, (1, ...) for each input."""
+    leaves = tf.nest.flatten(x)
+    if any(a.dtype.kind not in "biuf" for a in leaves):
+        raise TypeError(
+            "x must be numbers to be replaced by one value; use permutation_importance. "
+            f"Received: {[str(a.dtype) for a in leaves]}"
+        )
+    if isinstance(value, str):
+        means = [np.average(a[:n], axis=0, weights=weight) for a in leaves]
+    elif np.ndim(value) == 0 and not isinstance(value, Mapping):
+        means = [np.full(a.shape[1:], value, np.float64) for a in leaves]
+    else:
+        means = [np.asarray(a, np.float64) for a in tf.nest.flatten(value)]
+        if [a.shape for a in means] != [a.shape[1:] for a in leaves]:
+            raise ValueError(
+                f"value must have the shape of one example, {[a.shape[1:] for a in leaves]}. "
+                f"Received: {[a.shape for a in means]}"
+            )
+    filled = [
+        (mean if a.dtype.kind == "f" else np.round(mean)).astype(a.dtype)[None]
+        for mean, a in zip(means, leaves, strict=True)
+    ]
+    for fill, a in zip(filled, leaves, strict=True):  # the mean of a constant is the constant
+        if isinstance(value, str):
+            fill[0] = np.where((a == a[:1]).all(axis=0), a[0], fill[0])
+    return filled
 
 
 def _rows_of(y: Any, n: int) -> Array:
