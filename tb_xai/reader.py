@@ -29,7 +29,7 @@ import re
 import stat
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -512,7 +512,8 @@ class Log:
         candidates = _tensorboard_names(run)
         found = self._list(RunTagFilter(runs=candidates, tags=[tag]))
         for candidate in candidates:
-            if tag in found.get(candidate, {}):
+            shown = _display_names([candidate])[candidate]
+            if tag in found.get(candidate, {}) and run in (shown, shown + "/."):
                 return candidate, _key(found[candidate][tag])
         self._tags(run)
         raise UnknownError(f"tag must be one that run {run!r} logged. Received: tag={tag!r}")
@@ -687,9 +688,9 @@ def _key(series: Any) -> tuple[Any, ...]:
     return (series.max_step, series.max_wall_time)
 
 
-def _display_names(runs: Mapping[str, Any]) -> dict[str, str]:
+def _display_names(runs: Iterable[str]) -> dict[str, str]:
     """TensorBoard's names to ours: without `/xai`, unless that name is taken."""
-    names = {}
+    names, runs = {}, list(runs)
     for run in runs:
         base = posixpath.normpath(run.replace(os.sep, "/"))
         if posixpath.basename(base) == summary.RUN_NAME:
