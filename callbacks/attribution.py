@@ -140,6 +140,7 @@ class AttributionCallback(ExplanationCallback):
         self.target = target
 
     def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
+        gradients.check_inputs(model, examples.x)  # before anything traces the model with it
         explain = self.method(model, target=self.target, batch_size=self.batch_size)
         self.explain = explain
         names = self.input_names
@@ -455,9 +456,9 @@ def by_feature(values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, to 0.2 %: exact for 1 and 2, Cornish-Fisher above."""
-    if freedom <= 2:
-        return (12.7062, 4.3027)[freedom - 1]
+    """The 97.5 % quantile of Student's t, to 0.1 %: from the table to 5, Cornish-Fisher above."""
+    if freedom <= 5:
+        return (12.7062, 4.3027, 3.1824, 2.7764, 2.5706)[freedom - 1]
     z = 1.959964
     terms = (
         (z**3 + z) / 4,

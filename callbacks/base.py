@@ -7,6 +7,7 @@ import copy
 import math
 import os
 import random
+import re
 import time
 import warnings
 import weakref
@@ -273,13 +274,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 self.model(map_leaves(lambda leaf: leaf[:1], examples.x), training=False)
             self._explain = self._bind(self.model, examples)
             dry_run = self._explain()
-        except (ValueError, TypeError, NotImplementedError, ImportError):
-            raise
         except Exception as error:
+            if isinstance(error, (ValueError, TypeError)) and "Received: " in str(error):
+                raise  # a sentence of ours
             raise ValueError(
                 f"{type(self).__name__} must be able to explain the model before training starts, "
-                f"with x of shape {shapes(examples.x)}. "
-                f"Received: {type(error).__name__}: {error}"
+                f"with x of shape {shapes(examples.x)}. Received: {_told(error)}"
             ) from error
         self._dry_run_seconds = time.perf_counter() - began
         self._scalars = {name: float(value) for name, value in dry_run.scalars.items()}
@@ -370,7 +370,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._warn(
                 "explain",
                 f"{type(self).__name__} could not explain step {step}; training goes on. "
-                f"Received: {type(error).__name__}: {error}",
+                f"Received: {_told(error)}",
             )
             return
         seconds = time.perf_counter() - began
@@ -420,7 +420,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _open(self, examples: Examples, names: Sequence[str] | None) -> None:
         """Open the shared writer of the directory and write the probe set."""
         by_input = None
-        if names is not None and len(self.input_names) == 1 and np.ndim(examples.x) == 2:
+        if names is not None and len(self.input_names) == 1 and getattr(examples.x, "ndim", 0) == 2:
             by_input = {self.input_names[0]: list(names)}
         stored = map_leaves(
             lambda leaf: leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf, examples.x
@@ -443,7 +443,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 writer.close()
             raise ValueError(
                 "log_dir must be a directory that can be written. "
-                f"Received: {self.log_dir!r} ({type(error).__name__}: {error})"
+                f"Received: {self.log_dir!r} ({_told(error)})"
             ) from error
         self._writer, self._probe = writer, probe
         # Also when the callback is dropped after a fit that was interrupted, and at exit.
@@ -469,7 +469,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                     "write",
                     f"{type(self).__name__} could not write step {record.step}; training goes on "
                     "and writing is tried again at the next step. "
-                    f"Received: {type(error).__name__}: {error}",
+                    f"Received: {_told(error)}",
                 )
                 while len(self._unwritten) > KEPT_FOR_RETRY:
                     self._lost.append(self._unwritten.pop(0).step)
@@ -526,6 +526,12 @@ def _brief(value: Any) -> str:
     """A value in at most a line."""
     text = f"array of shape {value.shape}" if hasattr(value, "shape") else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _told(error: BaseException) -> str:
+    """What an error of a framework says, on one line and without its colours."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return f"{type(error).__name__}: {' '.join(text.split())}"
 
 
 def _is_dataset(x: Any) -> bool:
@@ -716,7 +722,7 @@ def _say_not_copied(source: Any, error: Exception) -> None:
     warnings.warn(
         "The probe set is drawn from the dataset itself because it could not be copied; give the "
         "callback a dataset of its own if training uses this one too. "
-        f"Received: {type(source).__name__}, {type(error).__name__}: {error}",
+        f"Received: {type(source).__name__}, {_told(error)}",
         RuntimeWarning,
         stacklevel=4,
     )

@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from tb_xai import importance
 from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback
 
@@ -144,7 +142,9 @@ class PermutationImportanceCallback(ExplanationCallback):
 
         def explained() -> Explained:
             found = explain(examples.x, examples.y, examples.sample_weight)
-            columns = np.ndim(examples.x) == 2 and len(found.names) == examples.x.shape[1]
+            columns = (
+                getattr(examples.x, "ndim", 0) == 2 and len(found.names) == examples.x.shape[1]
+            )
             useful = found.mean[found.mean > 0]
             top = float(useful.max() / useful.sum()) if len(useful) else float("nan")
             return Explained(
