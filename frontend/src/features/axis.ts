@@ -16,17 +16,25 @@ export function axisAvailable(times: StepTimes, axis: AxisKind): boolean {
   return source.length === times.steps.length && source.some(Number.isFinite);
 }
 
-/** x of every step, never going back: a clock that was set back, or a step without a time, repeats the value before it. */
+/** Values with those that are not finite put evenly between their neighbours, or level with the only one. */
+function bridged(values: readonly number[]): number[] {
+  const known = values.map((_, i) => i).filter((i) => Number.isFinite(values[i]));
+  return values.map((value, i) => {
+    if (Number.isFinite(value)) return value;
+    const after = known.find((k) => k > i);
+    const before = known.findLast((k) => k < i);
+    const [a, b] = [values[before ?? after ?? i] as number, values[after ?? before ?? i] as number];
+    return before === undefined || after === undefined ? a : a + ((b - a) * (i - before)) / (after - before);
+  });
+}
+
+/** x of every step, never going back: a clock that was set back repeats the time before it, a step without one stands between. */
 export function axisValues(times: StepTimes, axis: AxisKind): number[] {
   if (axis === "step" || !axisAvailable(times, axis)) return [...times.steps];
-  const source = axis === "epoch" ? times.epochs : times.wallTimes;
-  const first = source.find(Number.isFinite) ?? 0;
+  const source = bridged(axis === "epoch" ? times.epochs : times.wallTimes);
+  const zero = axis === "time" ? (source[0] ?? 0) : 0;
   let reached = -Infinity;
-  return source.map((value) => {
-    const x = axis === "time" ? value - first : value;
-    reached = Number.isFinite(x) ? Math.max(reached, x) : Math.max(reached, 0);
-    return reached;
-  });
+  return source.map((value) => (reached = Math.max(reached, value - zero)));
 }
 
 /** Cell borders halfway between neighbours: n values give n + 1 edges, so that a matrix column and a line's point share an x. */

@@ -173,9 +173,11 @@ export function drawEndLabels(
     ctx.lineWidth = 1.25;
     ctx.setLineDash([...one.style.dash]);
     ctx.beginPath();
-    // A line that ends before the last step is not joined: the stroke would look like data.
-    if (end === xs.length - 1) ctx.moveTo((xs[end] as number) + 2, one.at);
-    if (end === xs.length - 1) ctx.lineTo(right, one.at);
+    // A line that ends early, or far from the margin, is not joined: the stroke would look like data.
+    if (end === xs.length - 1 && (xs[end] ?? 0) > right - 90) {
+      ctx.moveTo((xs[end] as number) + 2, one.at);
+      ctx.lineTo(right, one.at);
+    }
     ctx.lineTo(right + leader / 2, py);
     ctx.lineTo(right + leader, py);
     ctx.stroke();

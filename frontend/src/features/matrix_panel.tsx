@@ -54,6 +54,7 @@ export function MatrixPanel({ model, theme }: { model: Model; theme: Theme }): J
       const { plot, margin, x, cells, row: rowHeight } = layout(model, width, height);
       const from = cells[0] ?? plot.x;
       const to = cells[cells.length - 1] ?? plot.x + plot.w;
+      if (!found.length) return drawX(ctx, plot, x, model.line.axis, theme);
       hatch(ctx, { ...plot, x: from, w: to - from }, theme, true);
       const words = series.steps.map((_, i) => gapWord(series, i));
       for (const [first, last] of stretches(words.map((word) => (word === "missing" ? word : "")))) {
@@ -78,7 +79,6 @@ export function MatrixPanel({ model, theme }: { model: Model; theme: Theme }): J
     const ratio = ctx.getTransform().a;
     const w = Math.max(1, Math.round((to - from) * ratio));
     const h = Math.max(1, Math.round(plot.h * ratio));
-    if (!found.length) return;
     const sharp = cells.map((edge) => edge * ratio);
     const { of, count } = columnsOf(sharp, w, from * ratio);
     const grid = { ...reduce(series, found, of, count, h), peak };

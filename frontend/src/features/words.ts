@@ -8,7 +8,7 @@ export function number(value: number): string {
   const size = Math.abs(value);
   const text =
     size < 1e-4 || size >= 1e6 ? value.toExponential(1) : size >= 1000 ? value.toFixed(0) : value.toPrecision(3);
-  return text.replace("-", "−");
+  return text.replaceAll("-", "−");
 }
 
 export const VERDICT_WORDS: Record<Verdict, string> = {

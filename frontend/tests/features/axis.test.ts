@@ -15,7 +15,8 @@ describe("axis", () => {
     expect(axisAvailable(none, "time")).toBe(false);
     expect(axisValues(none, "time")).toEqual([0, 10, 30]);
     expect(axisValues({ ...times, wallTimes: [1000, 900, 1180] }, "time")).toEqual([0, 0, 180]);
-    expect(axisValues({ ...times, wallTimes: [1000, NaN, 1180] }, "time")).toEqual([0, 0, 180]);
+    expect(axisValues({ ...times, wallTimes: [1000, NaN, 1180] }, "time")).toEqual([0, 90, 180]);
+    expect(axisValues({ ...times, epochs: [NaN, 2, NaN] }, "epoch")).toEqual([2, 2, 2]);
   });
 
   it("puts cell borders half way, also for one step and for equal values", () => {
