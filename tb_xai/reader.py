@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import os
 import posixpath
 import re
@@ -47,6 +48,7 @@ from tb_xai.summary import DamagedError, NewerError, Probe, Record, Stored
 _ALL = 2**31 - 1  # a downsample of 0 returns nothing
 _CACHED_BYTES = 64 * 1024 * 1024
 _HEAD = 8 * 1024
+_STACK_LIMIT = 2**27  # numbers
 _WINDOW = 4 * 1024 * 1024
 
 
@@ -422,7 +424,9 @@ class Log:
             "epochs": np.array([_number(r.meta.get("epoch"), r.step) for r in records], np.float64),
         }
         for name in sorted({name for r in records for name in r.figures} - set(columns)):
-            columns[name] = _stack([r.figures.get(name) for r in records])
+            stacked = _stack([r.figures.get(name) for r in records])
+            if stacked is not None:
+                columns[name] = stacked
         if any("score" in r.meta for r in records) and "score" not in columns:
             columns["score"] = np.array([_number(r.meta.get("score")) for r in records], np.float64)
         return columns
@@ -720,21 +724,24 @@ def _number(value: Any, default: float = float("nan")) -> float:
     return float(default)
 
 
-def _stack(figures: Sequence[np.ndarray | None]) -> np.ndarray:
+def _stack(figures: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """Stack arrays of one rank, filling up what is missing or shorter with NaN (integers: -1)."""
     present = [f for f in figures if f is not None]
     rank = Counter(f.ndim for f in present).most_common(1)[0][0]
     present = [f for f in present if f.ndim == rank]
     shape = tuple(max(f.shape[axis] for f in present) for axis in range(rank))
+    if len(figures) * math.prod(shape) > _STACK_LIMIT:
+        return None  # no series of ours: shapes that have nothing in common
     integers = all(f.dtype.kind in "iub" for f in present)
     if integers:
         dtype: Any = np.int32 if all(f.dtype.itemsize <= 4 for f in present) else np.int64
     else:
         dtype = np.result_type(np.float32, *(f.dtype for f in present))
     stacked = np.full((len(figures), *shape), -1 if integers else np.nan, dtype)
-    for row, figure in zip(stacked, figures, strict=True):
+    for i, figure in enumerate(figures):
         if figure is not None and figure.ndim == rank:
-            row[tuple(slice(0, side) for side in figure.shape)] = figure
+            place: tuple[Any, ...] = (i, *(slice(0, side) for side in figure.shape))
+            stacked[place] = figure
     return stacked
 
 

@@ -34,7 +34,7 @@ FEATURES = [
 
 
 def image_probe(examples: int = 16, side: int = 8, seed: int = 0) -> Probe:
-    """Blurred strokes with a class each, valued 0 to 16 as scikit-learn's digits are."""
+    """Blurred strokes with a class each, whole numbers 0 to 16 as scikit-learn's digits are."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:side, 0:side] / side
     labels = np.arange(examples) % 10
@@ -44,7 +44,7 @@ def image_probe(examples: int = 16, side: int = 8, seed: int = 0) -> Probe:
         distance = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)
         images[i, ..., 0] = 16 * np.exp(-(distance**2) / 0.02)
         images[i] += rng.uniform(0, 1, images[i].shape)
-    images = np.clip(images, 0, 16)
+    images = np.clip(np.round(images), 0, 16)
     meta = {
         "example_names": [f"digit {label} ({i})" for i, label in enumerate(labels)],
         "class_names": [str(k) for k in range(10)],
