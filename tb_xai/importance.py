@@ -794,9 +794,9 @@ def _estimate(
             else:
                 assert strata is not None
                 mass = np.bincount(strata, weights=p)
-                # Within a stratum a pair of different rows stands for its share of all pairs.
                 square = np.bincount(strata, weights=p * p)
-                pair = p * p[donor] / mass[strata]
+                pair = p * p[donor]
+                pair *= (mass / np.bincount(strata, weights=pair.sum(axis=0)))[strata]
                 difference = difference * (1.0 - square / mass**2)[strata]
             pair = pair / pair.mean()
             mean = float((pair * difference).mean())
