@@ -821,7 +821,7 @@ def _attribution(found: dict[str, Any], inputs: Inputs, space: _Space) -> Attrib
     def packed(name: str) -> Any:
         if name not in found:
             return None
-        return inputs.pack([part.numpy().astype(np.float32) for part in found[name]])
+        return inputs.pack([part.numpy().astype(np.float32, copy=False) for part in found[name]])
 
     return Attribution(
         values=packed("values"),
@@ -1403,8 +1403,13 @@ def _leaf(leaf: np.ndarray, name: str, expected: Any, wide: Any) -> np.ndarray:
             raise ValueError(
                 f"x must have shape ({told}) for input {name!r}. Received: shape {leaf.shape}"
             )
-        return leaf.astype(expected.dtype if expected.dtype != "float16" else np.float32)
-    return leaf.astype(wide) if leaf.dtype.kind == "f" else leaf
+        return leaf.astype(_dtype(expected), copy=False)
+    return leaf.astype(wide, copy=False) if leaf.dtype.kind == "f" else leaf
+
+
+def _dtype(expected: Any) -> Any:
+    """Return the type in which an input is perturbed: never less than float32."""
+    return np.float32 if expected.dtype in ("float16", "bfloat16") else np.dtype(expected.dtype)
 
 
 def _baseline(values: Any, leaf: np.ndarray, name: str, what: str) -> np.ndarray:
