@@ -400,8 +400,12 @@ def _fold(planes: np.ndarray, channels: str) -> np.ndarray:
         return planes[..., 0]
     if planes.shape[-1] == 0:
         return np.zeros(planes.shape[:-1], np.float32)
-    folded: np.ndarray = planes.max(-1) if channels == "max" else planes.sum(-1)
-    return folded
+    if channels == "max":
+        largest: np.ndarray = planes.max(-1)
+        return largest
+    with np.errstate(over="ignore", invalid="ignore"):
+        summed: np.ndarray = planes.sum(-1)
+    return summed
 
 
 def _shrink(maps: np.ndarray, size: int) -> np.ndarray:
@@ -418,9 +422,9 @@ def _shrink(maps: np.ndarray, size: int) -> np.ndarray:
 
     finite = np.isfinite(maps)
     count = blocks(finite.astype(np.float32))
-    total = blocks(np.where(finite, maps, np.float32(0)))
+    total = blocks(np.where(finite, maps, 0).astype(np.float64))
     with np.errstate(invalid="ignore", divide="ignore"):
-        shrunk: np.ndarray = total / count
+        shrunk: np.ndarray = (total / count).astype(np.float32)
     return shrunk
 
 
