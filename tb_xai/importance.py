@@ -1244,7 +1244,7 @@ def _placements(values: Array, y: Array, weight: Array | None) -> Array:
     out = np.empty(values.shape, np.float32)
     for place in np.ndindex(values.shape[:-1]):
         s = values[place]
-        if not np.isfinite(s).all():
+        if not np.isfinite(s).all() or one.all() or not one.any():
             out[place] = np.nan
             continue
         below = _share_below(s[~one], w[~one], s[one])
@@ -1449,7 +1449,12 @@ def _unit_labels(y: Any, n: int, k: int, soft: bool) -> Array:
 
 
 def _two_classes(y: Any, n: int) -> Array:
-    return targets.check_labels(_rows_of(y, n), n, 2, "auc")
+    classes = targets.check_labels(_rows_of(y, n), n, 2, "auc")
+    if classes.min() == classes.max():
+        raise ValueError(
+            f"y must hold both classes for metric auc. Received: only {classes[0]} in {n} rows"
+        )
+    return classes
 
 
 def _values_like(y: Any, n: int, shape: tuple[int | None, ...]) -> Array:
