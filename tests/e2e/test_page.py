@@ -1,0 +1,391 @@
+"""The page in a real browser, inside a real TensorBoard, over a log whose values are known."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+
+from tb_xai import reader, summary
+from tests.e2e.board import Board, tensorboard
+from tests.synthetic import HOSTILE_TAG, attribution, image_probe, image_values, make_log
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+VIEWS = ("Maps", "Features")
+# ColorBrewer's RdBu, blue first: what the signed maps are coloured with.
+RDBU_R = [
+    (5, 48, 97), (33, 102, 172), (67, 147, 195), (146, 197, 222), (209, 229, 240), (247, 247, 247),
+    (253, 219, 199), (244, 165, 130), (214, 96, 77), (178, 24, 43), (103, 0, 31),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium; without one these tests are skipped, in CI they fail."""
+    if CHROMIUM is None:
+        reason = "a Chromium must be on PATH, or named by CHROMIUM. Received: none"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """TensorBoard on the synthetic log, as a user starts it."""
+    with tensorboard(make_log(tmp_path_factory.mktemp("log"), steps=6)) as served:
+        yield served
+
+
+class Tab:
+    """Our tab, opened at a link, with what the browser complained of."""
+
+    def __init__(self, browser: Browser, url: str, link: str = "", **context: Any) -> None:
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1400, "height": 900}, **context}
+        )
+        self.page: Page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("console", self._listen)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(f"{url}#xai{link}")
+        self.frame: FrameLocator = self.page.frame_locator(
+            "iframe[src*='plugin_entry.html?name=xai']"
+        )
+        expect(self.frame.get_by_role("heading", name="Explanations").first).to_be_visible(
+            timeout=30_000
+        )
+
+    def _listen(self, message: Any) -> None:
+        """Errors of ours: those of TensorBoard's other tabs are not."""
+        ours = "xai" in str(message.location) or "plugin_entry" in str(message.location)
+        refused = re.search(r"Content Security Policy|Refused to", message.text)
+        if refused or (message.type == "error" and ours):
+            self.complaints.append(f"{message.text} {message.location}")
+
+    @property
+    def inner(self) -> Any:
+        """The frame of the page itself."""
+        return next(f for f in self.page.frames if "plugin_entry.html?name=xai" in f.url)
+
+    def view(self, name: str) -> None:
+        """Go to a view by its name."""
+        self.frame.get_by_role("tab", name=name, exact=True).click()
+
+    def step_name(self) -> str:
+        """What the step cursor says."""
+        return self.frame.locator("output.step-name b").inner_text()
+
+    def press(self, key: str) -> None:
+        """Press a key while the page, and nothing in it, has the focus."""
+        self.frame.get_by_role("heading", name="Explanations").first.click()
+        self.page.keyboard.press(key)
+
+    def cells(self) -> list[str]:
+        """What a screen reader is told of every map on screen."""
+        cells = self.frame.get_by_role("gridcell")
+        return [cell.get_attribute("aria-label") or "" for cell in cells.all()]
+
+    def wait_for_maps(self) -> None:
+        """Until no map is loading any more."""
+        expect(self.frame.locator("canvas").first).to_be_visible(timeout=15_000)
+        expect(self.frame.locator(".face.loading")).to_have_count(0, timeout=15_000)
+
+
+@pytest.fixture
+def open_tab(browser: Browser, board: Board) -> Iterator[Callable[..., Tab]]:
+    """Open our tab at a link; the browser must not have complained when the test ends."""
+    tabs: list[Tab] = []
+
+    def open_at(link: str = "", *, url: str = board.url, **context: Any) -> Tab:
+        tabs.append(Tab(browser, url, link, **context))
+        return tabs[-1]
+
+    yield open_at
+    for tab in tabs:
+        tab.context.close()
+    assert not [complaint for tab in tabs for complaint in tab.complaints]
+
+
+def link(**keys: str) -> str:
+    """The page's part of an address."""
+    return "".join(f"&p.xai.{key.replace('__', '.')}={value}" for key, value in keys.items())
+
+
+DIGITS = link(view="maps", run="digits", maps__tag="integrated_gradients")
+TABLE = link(view="features", run="table", features__tag="permutation_importance")
+
+
+def rdbu_r(index: np.ndarray) -> np.ndarray:
+    """Rows of the 256-entry table, interpolated from the published colours."""
+    anchors = np.array(RDBU_R, float)
+    at = np.asarray(index) / 255 * (len(anchors) - 1)
+    return np.stack([np.interp(at, range(len(anchors)), anchors[:, c]) for c in range(3)], -1)
+
+
+def test_the_tab_opens_on_maps_of_every_example(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(DIGITS)
+    tab.wait_for_maps()
+    assert tab.step_name() == "step 5"
+    told = tab.cells()
+    assert any(re.search(r"digit 0 \(0\), step 0, untrained, predicted \d, peak", t) for t in told)
+    assert (
+        tab.page.get_by_role("tab", name="Explanations")
+        .or_(tab.page.get_by_text("EXPLANATIONS", exact=False))
+        .first.is_visible()
+    )
+
+
+@pytest.mark.parametrize("example", [0, 3])
+def test_a_pixel_is_the_colour_of_the_recorded_value(
+    open_tab: Callable[..., Tab],
+    board: Board,
+    tmp_path_factory: pytest.TempPathFactory,
+    example: int,
+) -> None:
+    tab = open_tab(DIGITS + link(step="5", maps__smooth="off", maps__values="signed"))
+    tab.wait_for_maps()
+    cell = tab.frame.locator(f"[role=gridcell][data-row='{example}'][aria-label*='step 5']")
+    pixels = cell.locator("canvas").evaluate(
+        """canvas => {
+            const { width: w, height: h } = canvas, side = 8, found = [];
+            const data = canvas.getContext("2d").getImageData(0, 0, w, h).data;
+            for (let row = 0; row < side; row++) for (let column = 0; column < side; column++) {
+                const x = Math.floor((column + 0.5) * w / side);
+                const y = Math.floor((row + 0.5) * h / side);
+                found.push([...data.slice(4 * (y * w + x), 4 * (y * w + x) + 4)]);
+            }
+            return found;
+        }"""
+    )
+    # What make_log stored, computed anew: values, then the byte on the wire, then the colour.
+    probe = image_probe(16, 8, 0)
+    values = (image_values(probe, 1.0, 5, 0) * probe.inputs["x"] / 16)[example, ..., 0]
+    peak = np.abs(values).max()
+    wire = np.round((values / peak + 1) * 127) / 127 - 1
+    colours = rdbu_r(np.clip(np.floor((0.5 + 0.5 * wire) * 255 + 0.5), 0, 255))
+    found = np.array(pixels, float).reshape(8, 8, 4)
+    assert np.ptp(colours[..., 0]) > 100, "the case must not be trivial"
+    assert (found[..., 3] == 255).all()
+    # One level of a byte on the wire is half a row of the table.
+    assert np.abs(found[..., :3] - colours).max() <= 4
+    assert np.abs(found[..., :3] - colours).mean() < 1
+
+
+def test_words_for_zero_nan_and_a_step_that_was_not_logged(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(link(view="maps", run="digits", maps__tag="saliency"))
+    tab.wait_for_maps()
+    told = "\n".join(tab.cells())
+    assert re.search(r"digit 1 \(1\), step 0, untrained.*all zero", told), told
+    assert re.search(r"digit 2 \(2\), step 1,.*not finite", told)
+    assert "digit 0 (0), step 2, not logged" in told
+
+
+def test_the_keyboard_moves_the_step(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(DIGITS)
+    tab.wait_for_maps()
+    for key, name in (
+        ("ArrowLeft", "step 4"),
+        ("Home", "step 0, untrained"),
+        ("ArrowRight", "step 1"),
+        (".", "step 2"),
+        (",", "step 1"),
+        ("End", "step 5"),
+    ):
+        tab.press(key)
+        assert tab.step_name() == name, key
+    tab.press("?")
+    expect(tab.frame.get_by_role("dialog")).to_be_visible()
+    tab.page.keyboard.press("Escape")
+    expect(tab.frame.get_by_role("dialog")).to_be_hidden()
+
+
+def test_a_map_is_inspected_by_keyboard(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(DIGITS)
+    tab.wait_for_maps()
+    focus = tab.frame.locator("[role=gridcell][tabindex='0']")
+    focus.focus()
+    focus.press("ArrowDown")
+    tab.frame.locator("[role=gridcell]:focus").press("Enter")
+    dialog = tab.frame.get_by_role("dialog")
+    expect(dialog).to_contain_text("digit 1 (1)")
+    expect(dialog.locator("canvas").first).to_be_visible()
+    tab.page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_address_reproduces_the_screen(open_tab: Callable[..., Tab], view: str) -> None:
+    first = open_tab(DIGITS if view == "Maps" else TABLE)
+    first.view(view)
+    first.frame.locator("canvas").first.wait_for()
+    first.press("Home")
+    first.press("ArrowRight")
+    if view == "Maps":
+        first.frame.get_by_label("Scale").select_option("shared")
+        first.wait_for_maps()
+    first.page.wait_for_timeout(1500)
+    second = open_tab(first.page.url.split("#xai", 1)[1])
+    second.frame.locator("canvas").first.wait_for()
+    if view == "Maps":
+        second.wait_for_maps()
+        assert second.frame.get_by_label("Scale").input_value() == "shared"
+    second.page.wait_for_timeout(1500)
+    assert second.step_name() == first.step_name() == "step 1"
+    shots = [tab.frame.locator("body").screenshot() for tab in (first, second)]
+    pictures = [np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), int) for shot in shots]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 2  # rounding of blended edges
+
+
+def test_dark_mode_follows_live(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(DIGITS)
+    tab.wait_for_maps()
+    brightness = "getComputedStyle(document.body).backgroundColor"
+    colours = [tab.inner.evaluate(brightness)]
+    for _ in range(2):
+        tab.page.evaluate("document.body.classList.toggle('dark-mode')")
+        tab.page.wait_for_timeout(300)
+        colours.append(tab.inner.evaluate(brightness))
+    light, dark, again = (sum(map(int, re.findall(r"\d+", c)[:3])) / 3 for c in colours)
+    assert light == again > 200
+    assert dark < 60
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing(open_tab: Callable[..., Tab], view: str, theme: str) -> None:
+    if not AXE.is_file():
+        pytest.fail("axe-core must be installed: npm ci in frontend/")
+    tab = open_tab(link(run="digits"))
+    if theme == "dark":
+        tab.page.evaluate("document.body.classList.add('dark-mode')")
+    tab.view(view)
+    tab.frame.locator("canvas").first.wait_for()
+    tab.page.wait_for_timeout(800)
+    tab.inner.evaluate(AXE.read_text(encoding="utf-8") + "; void 0")
+    found = tab.inner.evaluate("axe.run(document).then(r => r.violations)")
+    assert not found, json.dumps(
+        [
+            {"rule": v["id"], "help": v["help"], "at": [n["html"][:200] for n in v["nodes"]]}
+            for v in found
+        ],
+        indent=1,
+    )
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_narrow_window_has_no_sideways_scroll(open_tab: Callable[..., Tab], view: str) -> None:
+    tab = open_tab(link(run="digits"), viewport={"width": 320, "height": 700})
+    tab.view(view)
+    tab.frame.locator("canvas").first.wait_for()
+    over = tab.inner.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert over <= 0
+
+
+def test_features_tell_values_with_their_intervals(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(TABLE)
+    tab.view("Features")
+    tab.frame.locator("canvas").first.wait_for()
+    text = tab.frame.locator("body").inner_text()
+    assert "texture" in text
+    assert "unused" in text
+
+
+def test_hostile_names_are_text(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(link(run="digits"))
+    said: list[str] = []
+    tab.page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    tab.wait_for_maps()
+    tab.frame.get_by_label("Method").select_option(HOSTILE_TAG)
+    tab.wait_for_maps()
+    tab.view("Features")
+    tab.page.wait_for_timeout(1000)
+    assert not said
+    assert tab.frame.locator("img[src='x']").count() == 0
+
+
+def test_an_empty_log_shows_the_lines_to_add(open_tab: Callable[..., Tab], tmp_path: Path) -> None:
+    writer = summary.writer(tmp_path / "run")
+    writer.scalar("loss", 1.0, 0)
+    writer.close()
+    with tensorboard(tmp_path) as empty:
+        page = open_tab_without_data(open_tab, empty)
+        expect(page.frame.get_by_text("No explanations are logged yet")).to_be_visible()
+        expect(page.frame.get_by_text("SaliencyCallback(").first).to_be_visible()
+
+
+def open_tab_without_data(open_tab: Callable[..., Tab], empty: Board) -> Tab:
+    """TensorBoard lists a tab without data as inactive; its link opens it all the same."""
+    return open_tab(url=empty.url)
+
+
+def test_a_failed_request_says_so_and_can_be_tried_again(browser: Browser, board: Board) -> None:
+    tab = Tab(browser, board.url, DIGITS)
+    tab.wait_for_maps()
+    tab.page.route(
+        re.compile("/attributions"),
+        lambda route: route.fulfill(
+            status=500, content_type="text/plain", body="The disk is gone."
+        ),
+    )
+    tab.frame.get_by_label("Method").select_option("grad_cam")
+    expect(tab.frame.get_by_text("The disk is gone.").first).to_be_visible()
+    tab.page.unroute(re.compile("/attributions"))
+    tab.frame.get_by_role("button", name="Retry").first.click()
+    tab.wait_for_maps()
+    tab.context.close()
+
+
+def test_a_new_step_appears_while_the_page_is_open(
+    open_tab: Callable[..., Tab], tmp_path: Path
+) -> None:
+    probe = image_probe(4, 8)
+    assert probe.labels is not None
+    writer = summary.writer(tmp_path / "live")
+    hash_ = writer.write_probe(probe)
+
+    def log(step: int) -> None:
+        values = image_values(probe, step / 4, step)
+        assert probe.labels is not None
+        writer.write(
+            attribution(
+                "saliency", step, values, probe.labels, progress=step / 4, probe=hash_,
+                wall_time=time.time(),
+            )
+        )  # fmt: skip
+
+    log(0)
+    log(1)
+    with tensorboard(tmp_path) as live:
+        tab = open_tab(url=live.url)
+        tab.wait_for_maps()
+        assert tab.step_name() == "step 1"
+        log(2)
+        expect(tab.frame.locator("output.step-name b")).to_have_text("step 2", timeout=20_000)
+        tab.press("Home")
+        log(3)
+        expect(tab.frame.locator("output.step-name")).to_contain_text("of 4", timeout=20_000)
+        assert tab.step_name() == "step 0, untrained", "a cursor that was placed must stay"
+    writer.close()
+    assert reader.open(str(tmp_path)).steps("live", "saliency") == [0, 1, 2, 3]
