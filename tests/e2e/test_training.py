@@ -49,19 +49,18 @@ def test_a_killed_training_leaves_whole_steps_and_goes_on(tmp_path: Path) -> Non
     chance = random.Random(7)
     finished = 0
     for _ in range(3):
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-c", TRAINING, str(tmp_path), str(finished)],
             stdout=subprocess.PIPE,
             text=True,
             env=ENVIRONMENT,
-        )
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        assert first, "the training ended by itself"
-        time.sleep(chance.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        said = [first, *process.stdout.read().split("\n")]
-        process.wait()
+        ) as process:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            assert first, "the training ended by itself"
+            time.sleep(chance.uniform(0, 0.5))
+            process.send_signal(signal.SIGKILL)
+            said = [first, *process.stdout.read().split("\n")]
         last = max(int(line) for line in said if line.strip().isdigit())
         log = reader.open(tmp_path)
         assert sorted(log.tags(".")) == TAGS
@@ -79,7 +78,12 @@ def test_a_killed_training_leaves_whole_steps_and_goes_on(tmp_path: Path) -> Non
 
 
 def demo(log_dir: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tb_xai.cli", "demo", "--logdir", str(log_dir), *arguments]
+    # A shell that starts tests in the background has them ignore Ctrl-C, and their children too.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from tb_xai import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    return [sys.executable, "-c", code, "demo", "--logdir", str(log_dir), *arguments]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is a signal of POSIX")
@@ -117,7 +121,6 @@ def test_the_demo_trains_twice_and_serves_until_it_is_interrupted(tmp_path: Path
             stderr=subprocess.DEVNULL,
             text=True,
             env=ENVIRONMENT,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         try:
             assert process.stdout is not None
@@ -132,5 +135,6 @@ def test_the_demo_trains_twice_and_serves_until_it_is_interrupted(tmp_path: Path
             assert process.stdout.read().endswith("Stopped.\n")
         finally:
             process.kill()
+            process.communicate()
     log = reader.open(tmp_path)
     assert log.steps("digits", "saliency") == [0, 1, 2]
