@@ -1,0 +1,587 @@
+"""Class activation maps: where in a layer the evidence for the target lies.
+
+A map weighs the channels of one layer's activations and adds them up, at the layer's own
+resolution; what speaks against the target is cut off by the final ReLU, so maps are never negative.
+Gradients are the plain ones. Guided variants (Guided Backpropagation, Guided Grad-CAM) are not
+offered: their pictures hardly change when the weights of the network are replaced by random ones
+(Adebayo et al., Sanity Checks for Saliency Maps, https://arxiv.org/abs/1810.03292), so they show
+the input's edges rather than what the model learned.
+
+Activations are read while the model is traced: the layers' ``call`` is watched by the tracing
+thread alone, and is what it was as soon as the trace is done. Weights, graph and layers of the
+model are never rebuilt, so nested backbones, shared layers and subclassed models work as they
+stand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tb_xai import targets
+from tb_xai.gradients import BATCH_SIZE, Attribution, Binder, Inputs, check_inputs
+from tb_xai.targets import Target
+
+
+@dataclass(frozen=True)
+class LayerAttribution(Attribution):
+    """An attribution at the positions of a layer.
+
+    Attributes:
+        layer: path of the layer, such as "backbone/conv5".
+    """
+
+    layer: str = ""
+
+
+def grad_cam(layer: Any = None) -> Binder:
+    r"""Explain by a layer's channels, weighed by their mean gradient.
+
+    ``L_ij = ReLU(sum_k w_k A_kij)`` with ``w_k = mean over positions of df/dA_k``
+
+    Args:
+        layer: name or path ("backbone/conv5") of the layer, or the layer itself. None takes the
+            last one with a spatial output (n, h, w, c) in front of pooling and flattening, also
+            inside nested models; without any, the last with (n, d, h, w, c) or (n, t, c).
+
+    Returns:
+        A binder. Values have the layer's resolution, (n, h', w'), and are at least 0, in units of
+        the target; the attribution is a `LayerAttribution`.
+
+    Raises:
+        ValueError: an unknown or ambiguous layer, no spatial layer, or one that the target does not
+            depend on.
+
+    Example:
+        >>> explain = grad_cam()(model)
+        >>> explain(x, y).values.ndim
+        3
+
+    References:
+        Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra. Grad-CAM: Visual Explanations from Deep
+        Networks via Gradient-based Localization. https://arxiv.org/abs/1610.02391, 2017.
+
+    Differs from the paper: the default target is the log-odds instead of the logit.
+    """
+
+    def combine(A: Any, g: Any) -> Any:
+        weight = tf.reduce_mean(g, axis=list(range(1, g.shape.rank - 1)), keepdims=True)
+        return tf.nn.relu(tf.reduce_sum(weight * A, axis=-1))
+
+    return _binder("grad_cam", layer, combine)
+
+
+def grad_cam_plus_plus(layer: Any = None) -> Binder:
+    r"""Explain by a layer's channels, weighed by their positive gradients, rare positions more.
+
+    ``L_ij = ReLU(sum_k w_k A_kij)`` with ``w_k = sum_ij a_kij ReLU(g_kij)``,
+    ``a_kij = g_kij^2 / (2 g_kij^2 + sum_ab A_kab g_kij^3)`` and ``g = df/dA``.
+
+    Args:
+        layer: as in `grad_cam`.
+
+    Returns:
+        A binder. Values have the layer's resolution and are at least 0; their scale means nothing
+        across examples.
+
+    Raises:
+        ValueError: as in `grad_cam`.
+
+    Example:
+        >>> explain = grad_cam_plus_plus(layer="conv2d_1")(model)
+
+    References:
+        Chattopadhay, Sarkar, Howlader, Balasubramanian. Grad-CAM++: Generalized Gradient-based
+        Visual Explanations for Deep Convolutional Networks. https://arxiv.org/abs/1710.11063, 2018.
+
+    Differs from the paper: the factor exp(f), one positive number per example, is left out, because
+    it overflows; where the denominator is 0, a is 0.
+    """
+
+    def combine(A: Any, g: Any) -> Any:
+        axes = list(range(1, g.shape.rank - 1))
+        total = tf.reduce_sum(A, axis=axes, keepdims=True)
+        alpha = tf.math.divide_no_nan(g**2, 2.0 * g**2 + total * g**3)
+        weight = tf.reduce_sum(alpha * tf.nn.relu(g), axis=axes, keepdims=True)
+        return tf.nn.relu(tf.reduce_sum(weight * A, axis=-1))
+
+    return _binder("grad_cam_plus_plus", layer, combine)
+
+
+def layer_cam(layer: Any = None) -> Binder:
+    r"""Explain by a layer's activations, each weighed by its own positive gradient.
+
+    ``L_ij = ReLU(sum_k ReLU(df/dA_kij) A_kij)``
+
+    Sharper than `grad_cam`, and of use at early layers, too.
+
+    Args:
+        layer: as in `grad_cam`.
+
+    Returns:
+        A binder. Values have the layer's resolution and are at least 0, in units of the target.
+
+    Raises:
+        ValueError: as in `grad_cam`.
+
+    Example:
+        >>> explain = layer_cam(layer="backbone/conv5")(model)
+
+    References:
+        Jiang, Zhang, Hou, Cheng, Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for
+        Localization. https://doi.org/10.1109/TIP.2021.3089943, 2021.
+    """
+
+    def combine(A: Any, g: Any) -> Any:
+        return tf.nn.relu(tf.reduce_sum(tf.nn.relu(g) * A, axis=-1))
+
+    return _binder("layer_cam", layer, combine)
+
+
+def score_cam(layer: Any = None, *, inputs: str | int | None = None) -> Binder:
+    r"""Explain by a layer's channels, weighed by the score of the input that each one lets through.
+
+    ``L_ij = ReLU(sum_k w_k A_kij)`` with ``w = softmax over k of f(x * H_k)``, where ``H_k`` is
+    ``A_k`` scaled to [0, 1] and interpolated linearly to the input's size (0 for a constant
+    channel).
+
+    Needs no gradient; costs one pass per channel of the layer.
+
+    Args:
+        layer: as in `grad_cam`.
+        inputs: name or position of the input that is masked; None is the only one whose rank is the
+            layer's.
+
+    Returns:
+        A binder. Values have the layer's resolution and are at least 0.
+
+    Raises:
+        TypeError: an input of ids, which cannot be scaled by a mask.
+        ValueError: as in `grad_cam`, or several inputs that could be masked.
+
+    Example:
+        >>> explain = score_cam()(model, target=probability)
+
+    References:
+        Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu. Score-CAM: Score-Weighted Visual
+        Explanations for Convolutional Neural Networks. https://arxiv.org/abs/1910.01279, 2020.
+
+    Differs from the paper: the score of the baseline, a constant under the softmax, is left out.
+    """
+    params = {} if inputs is None else {"inputs": inputs}
+    return _binder("score_cam", layer, None, params, inputs)
+
+
+# --- binding --------------------------------------------------------------------------------------
+
+
+def _binder(
+    method: str,
+    layer: Any,
+    combine: Callable[[Any, Any], Any] | None,
+    params: dict[str, Any] | None = None,
+    masked: str | int | None = None,
+) -> Binder:
+    if not (layer is None or isinstance(layer, (str, keras.Layer))):
+        raise TypeError(f"layer must be a name, a path, a layer or None. Received: layer={layer!r}")
+    told = layer.name if isinstance(layer, keras.Layer) else layer
+
+    def bind(model: Any, target: Target, batch_size: int | None) -> _Explain:
+        return _Explain(model, target, batch_size or BATCH_SIZE, layer, combine, masked)
+
+    return Binder(method, {"layer": told, **(params or {})}, False, False, bind)
+
+
+class _Explain:
+    """A map bound to a model: examples run through one compiled graph, chunk by chunk."""
+
+    def __init__(
+        self,
+        model: Any,
+        target: Target,
+        batch: int,
+        layer: Any,
+        combine: Callable[[Any, Any], Any] | None,
+        masked: str | int | None,
+    ) -> None:
+        self._score = targets.bind(model, target)
+        self._batch, self._combine, self._masked = batch, combine, masked
+        self._paths = _paths(model)
+        self._wanted = None if layer is None else _find(self._paths, layer)
+        self._functions: dict[Any, Any] = {}
+        self._traces = 0
+
+    def traces(self) -> int:
+        return self._traces
+
+    def __call__(self, x: Any, y: Any = None) -> Attribution:
+        targets.graph_only()
+        given = check_inputs(self._score.model, x)
+        y = self._score.labels(y, given.n, _pack(self._score.model, given, given.leaves))
+        arguments = [given.leaves, y]
+        specs = _each(
+            lambda a: tf.TensorSpec((None, *a.shape[1:]), tf.as_dtype(a.dtype)), arguments
+        )
+        key = (repr(specs), repr(_pack(self._score.model, given, list(range(len(given.leaves))))))
+        if key not in self._functions:
+            self._functions[key] = self._compile(given, specs)
+            self._traces += 1
+        function, pattern, place = self._functions[key]
+        scores, maps, outputs = function(*_each(tf.convert_to_tensor, arguments))
+        return LayerAttribution(
+            values=maps.numpy().astype(np.float32),
+            output=scores.numpy(),
+            prediction=tf.nest.pack_sequence_as(pattern, [o.numpy() for o in outputs]),
+            layer=place,
+        )
+
+    def _compile(self, given: Inputs, specs: list[Any]) -> Any:
+        found: dict[str, Any] = {}
+
+        def mapped(rows: list[Any], labels: Any) -> tuple[Any, Any, Any]:
+            with _watch({id(layer): layer for layer in self._paths.values()}.values()) as calls:
+                scores, outputs = self._score(_pack(self._score.model, given, rows), labels)
+            layer, A = self._activations(calls, scores, outputs)
+            found["path"] = next(path for path, known in self._paths.items() if known is layer)
+            found["first"] = _channels_first(layer)
+            if self._combine is None:
+                return scores, _wide(_last(A, found["first"])), outputs
+            g = _gradient(scores, A)
+            maps = self._combine(_wide(_last(A, found["first"])), _last(g, found["first"]))
+            return scores, maps, outputs
+
+        plan = tf.function(mapped, autograph=False).get_concrete_function(*specs)
+        wide, pattern = plan.structured_outputs[0].dtype, plan.structured_outputs[2]
+
+        def chunk(rows: list[Any], labels: Any) -> list[Any]:
+            scores, maps, outputs = plan(rows, labels)
+            return [scores, maps, *tf.nest.flatten(outputs)]
+
+        kinds = [
+            wide,
+            plan.structured_outputs[1].dtype,
+            *(o.dtype for o in tf.nest.flatten(pattern)),
+        ]
+
+        def traced(leaves: list[Any], y: Any) -> tuple[Any, Any, list[Any]]:
+            scores, maps, *outputs = _chunks(chunk, leaves, y, self._batch, kinds)
+            if self._combine is None:
+                maps.set_shape(plan.structured_outputs[1].shape)
+                maps = self._by_score(plan, given, leaves, y, maps)
+            return scores, maps, outputs
+
+        function = tf.function(traced, autograph=False).get_concrete_function(*specs)
+        return function, pattern, found["path"]
+
+    def _activations(self, calls: list[_Call], scores: Any, outputs: Any) -> tuple[Any, Any]:
+        """Return the layer that is mapped and what it gave when it was called last."""
+        here = tf.compat.v1.get_default_graph()
+        if self._wanted is None:
+            layer, A = _last_spatial(calls, scores, outputs, self._combine is not None)
+            return layer, A
+        layer = self._wanted
+        own = [call.output for call in calls if call.layer is layer]
+        name = next(path for path, known in self._paths.items() if known is layer)
+        if not own:
+            raise ValueError(f"layer must be called by the model. Received: layer={name!r}")
+        A = own[-1]
+        shape = getattr(A, "shape", None)
+        if shape is None or shape.rank is None or not 3 <= shape.rank <= 5:
+            told = tuple(shape) if shape is not None else type(A).__name__
+            raise ValueError(
+                f"layer must have a spatial output such as (n, h, w, c). "
+                f"Received: layer={name!r} with output {told}"
+            )
+        if getattr(A, "graph", None) is not here:
+            raise ValueError(
+                "layer must not be called inside a loop or a compiled function of the model's own. "
+                f"Received: layer={name!r}"
+            )
+        if self._combine is not None and tf.gradients(scores, A)[0] is None:
+            raise ValueError(
+                f"layer must lie between the inputs and the target. Received: layer={name!r}"
+            )
+        return layer, A
+
+    def _by_score(self, plan: Any, given: Inputs, leaves: list[Any], y: Any, A: Any) -> Any:
+        """Return Score-CAM's maps from activations (n, ..., k)."""
+        spatial, k = A.shape[1:-1], A.shape[-1]
+        if None in tuple(spatial) or k is None:
+            raise ValueError(
+                f"score_cam must know the size of the layer's output. Received: {tuple(A.shape)}"
+            )
+        at = self._position(given, A.shape.rank)
+        leaf = given.leaves[at]
+        low = tf.reduce_min(A, axis=list(range(1, A.shape.rank - 1)), keepdims=True)
+        high = tf.reduce_max(A, axis=list(range(1, A.shape.rank - 1)), keepdims=True)
+        masks = tf.math.divide_no_nan(A - low, high - low)
+        stretch = [
+            tf.constant(_resize(int(old), new), masks.dtype)
+            for old, new in zip(spatial, leaf.shape[1:-1], strict=True)
+        ]
+        n = tf.shape(A)[0]
+        total = n * k
+        size = self._batch
+        count = (total + size - 1) // size
+        array = tf.TensorArray(plan.structured_outputs[0].dtype, count, element_shape=(size,))
+
+        def body(step: Any, array: Any) -> tuple[Any, Any]:
+            item = tf.minimum(step * size + tf.range(size), total - 1)
+            i, channel = item // k, item % k
+            mask = tf.gather(tf.gather(masks, i), channel, axis=A.shape.rank - 1, batch_dims=1)
+            for axis, matrix in enumerate(stretch):
+                letters = "bcd"[: len(stretch)]
+                new = letters.replace(letters[axis], "x")
+                mask = tf.einsum(f"a{letters},x{letters[axis]}->a{new}", mask, matrix)
+            rows = [tf.gather(part, i) for part in leaves]
+            rows[at] *= tf.cast(mask[..., None], rows[at].dtype)
+            scores = plan(rows, _each(lambda t: tf.gather(t, i), y))[0]
+            return step + 1, array.write(step, tf.ensure_shape(scores, (size,)))
+
+        _, array = tf.while_loop(
+            lambda step, _: step < count, body, [tf.constant(0), array], parallel_iterations=1
+        )
+        weight = tf.nn.softmax(tf.reshape(array.concat()[:total], (n, k)))
+        weight = tf.cast(tf.reshape(weight, (-1, *[1] * len(spatial), k)), A.dtype)
+        return tf.nn.relu(tf.reduce_sum(weight * A, axis=-1))
+
+    def _position(self, given: Inputs, rank: int) -> int:
+        """Return which input Score-CAM masks."""
+        if self._masked is not None:
+            return check_inputs(
+                self._score.model, _pack(self._score.model, given, given.leaves), [self._masked]
+            ).explained[0]
+        fit = [at for at, leaf in enumerate(given.leaves) if leaf.ndim == rank]
+        if len(fit) != 1:
+            raise ValueError(
+                f"score_cam must know which input to mask; give inputs=... "
+                f"Received: inputs of shape {[leaf.shape for leaf in given.leaves]}"
+            )
+        if given.leaves[fit[0]].dtype.kind != "f":
+            raise TypeError(
+                f"score_cam must scale an input of numbers. "
+                f"Received: input {given.names[fit[0]]!r} of dtype {given.leaves[fit[0]].dtype}"
+            )
+        return fit[0]
+
+
+def _chunks(
+    chunk: Callable[[list[Any], Any], list[Any]],
+    leaves: list[Any],
+    y: Any,
+    size: int,
+    kinds: list[Any],
+) -> list[Any]:
+    """Return what ``chunk`` gives for all examples, at most ``size`` at a time."""
+    n = tf.shape(leaves[0])[0]
+    count = (n + size - 1) // size
+    arrays = [tf.TensorArray(kind, count, infer_shape=False) for kind in kinds]
+
+    def body(step: Any, arrays: list[Any]) -> tuple[Any, list[Any]]:
+        part = slice(step * size, tf.minimum((step + 1) * size, n))
+        found = chunk([leaf[part] for leaf in leaves], _each(lambda t: t[part], y))
+        return step + 1, [a.write(step, f) for a, f in zip(arrays, found, strict=True)]
+
+    _, arrays = tf.while_loop(
+        lambda step, _: step < count, body, [tf.constant(0), arrays], parallel_iterations=1
+    )
+    return [a.concat() for a in arrays]
+
+
+def _each(change: Callable[[Any], Any], arrays: Any) -> Any:
+    """Apply ``change`` to every array of a structure; labels that were not given stay None."""
+    return tf.nest.map_structure(lambda a: None if a is None else change(a), arrays)
+
+
+def _pack(model: Any, given: Inputs, leaves: list[Any]) -> Any:
+    """Return flat inputs as the model takes them; a list of one input is that input."""
+    single = len(getattr(model, "inputs", None) or []) == 1
+    if len(leaves) == 1 and single and isinstance(given.structure, (list, tuple)):
+        return leaves[0]
+    return replace(given, explained=list(range(len(leaves)))).pack(leaves)
+
+
+def _wide(tensor: Any) -> Any:
+    return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)
+
+
+def _last(tensor: Any, first: bool) -> Any:
+    """Return a tensor with its channels last."""
+    if not first:
+        return tensor
+    rank = tensor.shape.rank
+    return tf.transpose(tensor, [0, *range(2, rank), 1])
+
+
+def _gradient(scores: Any, A: Any) -> Any:
+    """Return dscores/dA in at least float32; in float16 without underflow or overflow."""
+    if A.dtype not in (tf.float16, tf.bfloat16):
+        return tf.convert_to_tensor(tf.gradients(scores, A)[0])
+    plain = tf.cast(tf.gradients(scores, A)[0], tf.float32)
+    scaled = tf.cast(
+        tf.gradients(scores, A, grad_ys=tf.fill(tf.shape(scores), 2.0**13))[0], tf.float32
+    )
+    fine = tf.reduce_all(
+        tf.math.is_finite(scaled), axis=list(range(1, scaled.shape.rank)), keepdims=True
+    )
+    return tf.where(fine, scaled / 2.0**13, plain)
+
+
+def _resize(old: int, new: int) -> np.ndarray:
+    """Return the matrix (new, old) of linear interpolation between centres of cells."""
+    place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    low = np.minimum(np.floor(place).astype(int), max(old - 2, 0))
+    matrix = np.zeros((new, old))
+    matrix[np.arange(new), low] = 1.0 - (place - low)
+    if old > 1:
+        matrix[np.arange(new), low + 1] = place - low
+    return matrix
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Call:
+    layer: Any
+    output: Any
+
+
+_WATCH = threading.RLock()
+
+
+@contextlib.contextmanager
+def _watch(layers: Any) -> Iterator[list[_Call]]:
+    """Record what layers return while the body runs in this thread, in the order calls end.
+
+    The instances' ``call`` is replaced for that time and then put back; other threads that call a
+    layer meanwhile get its result as ever and leave no record.
+    """
+    calls: list[_Call] = []
+    me = threading.get_ident()
+
+    def watched(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def through(*args: Any, **kwargs: Any) -> Any:
+            output = call(*args, **kwargs)
+            if threading.get_ident() == me:
+                calls.append(_Call(layer, output))
+            return output
+
+        return through
+
+    with _WATCH:
+        before: list[tuple[dict[str, Any], str, Any]] = []
+        try:
+            for layer in layers:
+                name = "quantized_call" if getattr(layer, "quantization_mode", None) else "call"
+                # Through __dict__, because Keras' own __setattr__ would track what is set.
+                own = vars(layer)
+                before.append((own, name, own.get(name)))
+                own[name] = watched(layer, getattr(layer, name))
+            yield calls
+        finally:
+            for own, name, call in reversed(before):
+                if call is None:
+                    own.pop(name, None)
+                else:
+                    own[name] = call
+
+
+def _paths(model: Any) -> dict[str, Any]:
+    """Return every layer inside a model by its path of names."""
+    found: dict[str, Any] = {}
+
+    def walk(layer: Any, prefix: str, above: tuple[int, ...]) -> None:
+        children = list(layer.layers) if isinstance(layer, keras.Model) else []
+        inner = getattr(layer, "_functional", None)
+        for child in layer._flatten_layers(include_self=False, recursive=False):
+            if child is not inner and not any(child is known for known in children):
+                children.append(child)
+        for child in children:
+            path = f"{prefix}{child.name}"
+            if id(child) in above or path in found:
+                continue
+            found[path] = child
+            walk(child, f"{path}/", (*above, id(child)))
+
+    walk(model, "", (id(model),))
+    return found
+
+
+def _find(paths: dict[str, Any], layer: Any) -> Any:
+    """Return the layer of a model that a name, a path or a layer means."""
+    if isinstance(layer, keras.Layer):
+        if not any(layer is known for known in paths.values()):
+            raise ValueError(f"layer must be part of the model. Received: layer {layer.name!r}")
+        return layer
+    if layer in paths:
+        return paths[layer]
+    ends = {id(known): path for path, known in paths.items() if path.endswith(f"/{layer}")}
+    if len(ends) == 1:
+        return paths[next(iter(ends.values()))]
+    if ends:
+        raise ValueError(
+            f"layer must name one layer; give its path, one of {sorted(ends.values())}. "
+            f"Received: layer={layer!r}"
+        )
+    names = list(dict.fromkeys([*paths, *(path.rsplit("/", 1)[-1] for path in paths)]))
+    close = difflib.get_close_matches(layer, names, n=5, cutoff=0.4)
+    hint = f"such as {close}" if close else f"one of {list(paths)[:12]}"
+    raise ValueError(f"layer must name a layer of the model, {hint}. Received: layer={layer!r}")
+
+
+_POOLING = tuple(
+    getattr(keras.layers, f"{kind}Pooling{rank}D")
+    for kind in ("Max", "Average", "GlobalMax", "GlobalAverage")
+    for rank in (1, 2, 3)
+)
+
+
+def _channels_first(layer: Any) -> bool:
+    form = getattr(layer, "data_format", None) or keras.config.image_data_format()
+    return bool(form == "channels_first")
+
+
+def _last_spatial(calls: list[_Call], scores: Any, outputs: Any, gradient: bool) -> tuple[Any, Any]:
+    """Return the last layer with a learned spatial output that the target depends on."""
+    here = tf.compat.v1.get_default_graph()
+    final = {id(tensor) for tensor in tf.nest.flatten(outputs)}
+    pooled = {id(call.output) for call in calls if isinstance(call.layer, _POOLING)}
+    learned = False
+    fits: list[_Call] = []
+    for call in calls:
+        learned |= any(len(weight.shape) > 1 for weight in call.layer.weights)
+        A = call.output
+        if not (learned and getattr(A, "graph", None) is here and A.dtype.is_floating):
+            continue
+        if A.shape.rank not in (3, 4, 5) or id(A) in final | pooled:
+            continue
+        spatial = tuple(A.shape[2:] if _channels_first(call.layer) else A.shape[1:-1])
+        if None in spatial or math.prod(spatial) > 1:
+            fits.append(call)
+    for rank in (4, 5, 3):
+        ranked = [call for call in fits if call.output.shape.rank == rank]
+        for call in reversed(ranked):
+            if not gradient or tf.gradients(scores, call.output)[0] is not None:
+                # The innermost of nested layers that return the same tensor gives it its name.
+                return next((c.layer, c.output) for c in ranked if c.output is call.output)
+    seen: Sequence[str] = [
+        f"{call.layer.name} {tuple(call.output.shape)}"
+        for call in calls
+        if getattr(call.output, "shape", None) is not None
+    ]
+    raise ValueError(
+        "model must have a layer with a spatial output such as (n, h, w, c) in front of its head; "
+        f"explain others by gradients or perturbation. Received: {', '.join(seen[-6:])}"
+    )
