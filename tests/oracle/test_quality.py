@@ -248,6 +248,19 @@ def test_faithfulness_correlation_of_a_linear_model() -> None:
         np.testing.assert_allclose(found.stderr, 0.0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("share", "size"), [(0.01, 1), (0.2, 8), (0.5, 20)])
+def test_faithfulness_removes_the_share_it_says(share: float, size: int) -> None:
+    x = np.arange(1.0, 41.0)[None]
+
+    def score(rows: np.ndarray, y: Any) -> np.ndarray:
+        gone = (rows == 0).sum(axis=1)
+        assert np.isin(gone, (0, size)).all()
+        assert len(rows) == 1 or (gone == size).all()
+        return rows.sum(axis=1)
+
+    assert quality.faithfulness_correlation(x, score, x, share=share).value[0] == pytest.approx(1)
+
+
 def test_faithfulness_correlation_of_unrelated_values_is_none_within_its_error() -> None:
     rng = np.random.default_rng(4)
     x, values = rng.normal(size=(2, 300, 40))
@@ -527,6 +540,27 @@ def test_randomisation_tells_a_gradient_from_guided_backprop(cnn: keras.Model) -
     assert np.abs(honest.spearman[-1]).mean() < 0.3
     again = quality.parameter_randomisation(saliency(), cnn, x, y)
     np.testing.assert_array_equal(again.spearman, honest.spearman)
+
+
+def test_randomisation_goes_from_the_output_to_the_input_and_keeps_the_size(
+    cnn: keras.Model,
+) -> None:
+    x, y = images()
+    seen: list[list[np.ndarray]] = []
+
+    def watching(copy: Any, target: Any, batch_size: int | None) -> Any:
+        def explain(x: np.ndarray, y: np.ndarray) -> Attribution:
+            seen.append([np.asarray(v).copy() for v in copy.copies[::2]])
+            return Attribution(x, np.zeros(len(x)))
+
+        return explain
+
+    quality.parameter_randomisation(watching, cnn, x, y)
+    real = cnn.get_weights()[::2]
+    changed = [[not np.array_equal(a, b) for a, b in zip(now, real, strict=True)] for now in seen]
+    assert changed == [[False] * 3, [False, False, True], [False, True, True], [True] * 3]
+    for now, then in zip(seen[-1], real, strict=True):
+        assert np.std(now) == pytest.approx(np.std(then), rel=0.3)
 
 
 def test_randomisation_of_a_method_that_ignores_the_model_is_one(cnn: keras.Model) -> None:
