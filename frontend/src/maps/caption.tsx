@@ -38,11 +38,7 @@ export function Caption({ props, row, at }: { props: GridProps; row: number; at:
   if (was === null) return <div class={kind}>{name + mark}</div>;
   if (was !== now) return <div class={`${kind} flip`}>{`→ ${name}${mark}`}</div>;
   const hidden = changes ? `The prediction changed ${changes} times between these columns` : undefined;
-  return (
-    <div class={kind} title={hidden}>
-      {changes ? `⇄ ${changes}` : ""}
-    </div>
-  );
+  return <div class={kind} title={hidden} data-word={changes ? `⇄ ${changes}` : ""} />;
 }
 
 /** A map in words, for a screen reader: example, step, prediction and its change, strength or state. */

@@ -88,11 +88,7 @@ export function MapFace({
   const style = { width: `${width}px`, height: `${height}px` };
   if (word !== null) {
     const reason = typeof found === "object" && "missing" in found ? found.missing : undefined;
-    return (
-      <div class={`face none ${word.replace(" ", "-")}`} style={style} title={reason}>
-        <span>{word}</span>
-      </div>
-    );
+    return <div class={`face none ${word.replace(" ", "-")}`} style={style} title={reason} data-word={word} />;
   }
   return (
     <div class="face" style={style}>
