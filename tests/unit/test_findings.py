@@ -261,12 +261,22 @@ def test_steps_without_figures_and_other_examples_are_left_out() -> None:
     records[1] = Record("pi", 1, 1.0, "importance")
     records[2] = Record("pi", 2, 2.0, "importance", {}, {"mean": np.zeros(5), "stderr": np.ones(5)})
     assert judge(records[::-1]) == []
+    assert judge(attribution(3, sum_abs=[[0.0], [1.0], [1.0]])[::-1]) == []  # alive at the end
     classes = attribution(8, predicted=np.zeros((8, 4), int))
     classes += [
         Record("ig", s, 0.0, "attribution", {"probe": "b"}, {"predicted": np.full(4, s % 2)})
         for s in (8, 9)
     ]
     assert judge(classes) == []  # two steps of the new examples are too few
+
+
+def test_the_gravest_comes_first() -> None:
+    classes = np.zeros((8, 10), int)
+    classes[6, :1] = 1
+    strength = np.ones((8, 10))
+    strength[7] = 0
+    found = judge(attribution(8, predicted=classes, sum_abs=strength))
+    assert [(f.severity, f.first_step) for f in found] == [("alarm", 7), ("info", 6)]
 
 
 # --- error rates
