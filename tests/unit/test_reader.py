@@ -224,8 +224,10 @@ def test_an_array_file_that_is_gone_or_damaged_is_missing(tmp_path: Path, harm: 
         os.mkfifo(path)
     log = reader.open(tmp_path)
     assert log.steps(".", "t") == [0, 1]
-    with pytest.raises(reader.Missing, match=r"^The file of step 0 .*\.$"):
+    with pytest.raises(reader.Missing, match=r"^The file of step 0 .*\.$") as missing:
         log.arrays(".", "t", 0)
+    if harm == "pipe":
+        assert "it is not a plain file" in str(missing.value)
     with pytest.raises(LookupError):
         log.records(".", "t")[0].arrays["x"]
     assert log.arrays(".", "t", 1)["x"].shape == (3, 2, 2)
@@ -349,6 +351,26 @@ def test_a_large_foreign_record_is_passed_over(tmp_path: Path) -> None:
     assert log.runs == []
     events.write_bytes(framed + whole)
     assert log.steps(".", "t") == [0]
+
+
+def test_a_run_name_cannot_lead_out_of_the_root(tmp_path: Path) -> None:
+    """TensorBoard makes names of runs from directories; a data provider might make others."""
+    write(tmp_path / "other", 0)
+    (tmp_path / "logs").mkdir()
+
+    class Elsewhere(reader._EventFiles):
+        def list_tensors(self, ctx: Any, **options: Any) -> Any:
+            return {"../other/xai": super().list_tensors(ctx, **options)["other/xai"]}
+
+        def read_tensors(self, ctx: Any, *, run_tag_filter: Any, **options: Any) -> Any:
+            return {"../other/xai": super().read_tensors(ctx, **options)["other/xai"]}
+
+    provider = Elsewhere(str(tmp_path))
+    provider._read = lambda filter_, *, poll: reader._EventFiles._read(provider, None, poll=poll)
+    log = reader.Log(provider, [(str(tmp_path / "logs"), None)])
+    assert log.runs == ["../other"]
+    with pytest.raises(reader.Missing):
+        log.arrays("../other", "t", 0)
 
 
 @dataclass

@@ -414,6 +414,8 @@ def test_a_clock_that_went_back_does_not_hide_the_new_file(tmp_path: Path) -> No
         writer.close()
         names = sorted(p.name for p in run.glob("*tfevents*"))
         assert names[-1] != name
+        if name.endswith(".0"):
+            assert names[-1].startswith("events.out.tfevents.4000000001.")
         assert (run / names[-1]).stat().st_size > 0
 
 
@@ -440,18 +442,25 @@ def test_two_processes_always_append_to_the_newest_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_does_not_write_into_its_parents_file(tmp_path: Path) -> None:
     code = """
-        import os, sys, threading, time
+        import os, signal, sys, threading, time
         from tb_xai import summary
         from tb_xai.summary import Record
         w = summary.writer(sys.argv[1])
         w.write(Record("parent", 0, time.time(), "importance"))
-        w._lock.acquire()                      # as if another thread was writing
+        held, done = threading.Event(), threading.Event()
+        def another_thread_writes():
+            with w._lock:
+                held.set()
+                done.wait(20)
+        threading.Thread(target=another_thread_writes).start()
+        held.wait()
         pid = os.fork()
         if pid == 0:
+            signal.alarm(15)
             w.write(Record("child", 0, time.time(), "importance"))
             summary.writer(sys.argv[1]).write(Record("child", 1, time.time(), "importance"))
             os._exit(0)
-        w._lock.release()
+        done.set()
         assert os.waitpid(pid, 0)[1] == 0
         w.write(Record("parent", 1, time.time(), "importance"))
     """
@@ -459,6 +468,8 @@ def test_a_forked_child_does_not_write_into_its_parents_file(tmp_path: Path) -> 
     log = reader.open(tmp_path)
     assert log.steps(".", "parent") == [0, 1]
     assert log.steps(".", "child") == [0, 1]
+    first, *_ = sorted((tmp_path / "xai").glob("*tfevents*"))
+    assert b"child" not in first.read_bytes()
 
 
 def test_a_deleted_directory_is_made_again(tmp_path: Path) -> None:
