@@ -837,7 +837,8 @@ def _summary(
         return math.nan, math.nan, math.nan, math.nan
     n = len(influence)
     stderr = math.sqrt(variance / n)
-    low, high = _interval(mean, stderr, float(np.mean(influence**3)), n, effective)
+    third = float((influence * influence) @ influence) / n
+    low, high = _interval(mean, stderr, third, n, effective)
     mean *= other
     return mean, min(low, mean), max(high, mean), stderr * other
 
@@ -923,7 +924,7 @@ def _t_quantile(freedom: float) -> float:
     if freedom < len(_T_SMALL):
         k = int(freedom)
         share = (1 / k - 1 / freedom) / (1 / k - 1 / (k + 1))
-        return _T_SMALL[k - 1] + share * (_T_SMALL[k] - _T_SMALL[k - 1])
+        return math.exp((1 - share) * math.log(_T_SMALL[k - 1]) + share * math.log(_T_SMALL[k]))
     z = NormalDist().inv_cdf(0.975)
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
