@@ -455,13 +455,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             record = self._unwritten[0]
             try:
                 self._writer.write_probe(self._probe)  # there already, unless it was deleted
-                self._writer.write(record)
                 if self.scalars:
                     figures = {**record.meta["for_keras_logs"], "seconds": record.meta["seconds"]}
                     for name, value in figures.items():
                         tag = f"xai/{self.tag}/{name}"
                         self._writer.scalar(tag, value, record.step, record.wall_time)
-                self._writer.flush()
+                self._writer.write(record)  # syncs the file, and with it the scalars
             except Exception as error:
                 if self.strict:
                     raise
