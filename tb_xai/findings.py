@@ -120,7 +120,11 @@ def find(log: Log, run: str) -> list[Finding]:
         if info.kind in _RULES:
             records = log.records(run, tag)
             found += judge(records, log.feature_names(run, tag), _example_names(log, run, records))
-    return _sorted(found)
+    # What speaks of the model alone is said once, not for every explanation of the same examples.
+    unique = {
+        (f.tag if f.rule != "class_flips" else str(f.evidence), f.rule): f for f in reversed(found)
+    }
+    return _sorted(list(unique.values()))
 
 
 def judge(
@@ -150,7 +154,7 @@ def judge(
 
 
 def _sorted(found: list[Finding]) -> list[Finding]:
-    return sorted(found, key=lambda f: (_SEVERITIES.index(f.severity), f.first_step, f.tag))
+    return sorted(found, key=lambda f: (_SEVERITIES.index(f.severity), f.first_step, f.tag, f.rule))
 
 
 def _example_names(log: Log, run: str, records: Sequence[Record]) -> list[str] | None:
@@ -204,7 +208,8 @@ class _Table:
         return f"'{self._features[j]}'" if j < len(self._features) else f"feature {j}"
 
     def example(self, i: int) -> str:
-        return f"'{self._examples[i]}'" if i < len(self._examples) else f"example {i}"
+        known = i < len(self._examples) and self._examples[i] != str(i)
+        return f"'{self._examples[i]}'" if known else f"example {i}"
 
 
 # --- rules about the importance of features -----------------------------------------------------

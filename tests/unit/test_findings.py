@@ -354,3 +354,21 @@ def test_findings_of_a_log_directory(tmp_path: Path) -> None:
     assert "'id'" in found[1].text.lower()
     with pytest.raises(LookupError):
         findings.find(log, "other")
+
+
+def test_a_flip_is_told_once_whatever_explains_it(tmp_path: Path) -> None:
+    writer = summary.writer(tmp_path)
+    classes = np.zeros((8, 3), int)
+    classes[7, 1] = 1
+    for tag in ("saliency", "ig"):
+        for r in attribution(8, predicted=classes, gap=np.full(3, 0.5)):
+            writer.write(Record(tag, r.step, 1.0, r.kind, r.meta, r.figures))
+    writer.close()
+    log = reader.open(tmp_path)
+    found = findings.find(log, log.runs[0])
+    assert [(f.rule, f.tag) for f in found] == [
+        ("completeness_gap", "ig"),
+        ("completeness_gap", "saliency"),
+        ("class_flips", "ig"),
+    ]
+    assert "example 1." in found[-1].text
