@@ -90,11 +90,11 @@ def test_what_tensorboard_loads_imports_no_framework() -> None:
         [
             "import builtins, sys",
             "real = builtins.__import__",
-            "def guard(name, scope=None, *rest):",
-            "    asker = (scope or {}).get('__name__', '')",
+            "def guard(name, globals=None, *rest, **named):",
+            "    asker = (globals or {}).get('__name__', '')",
             f"    if name.split('.')[0] in {FRAMEWORKS!r} and asker.startswith('tb_xai'):",
             "        sys.exit(f'{asker} imports {name}')",
-            "    return real(name, scope, *rest)",
+            "    return real(name, globals, *rest, **named)",
             "builtins.__import__ = guard",
             *(f"import tb_xai.{module}" for module in light),
             # TensorBoard itself may load TensorFlow; without its doing nothing has.

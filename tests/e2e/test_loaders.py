@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,90 +19,18 @@ import safetensors.numpy
 
 from tb_xai import reader, summary
 from tb_xai.summary import Record
+from tests.e2e.board import Board, tensorboard
 from tests.synthetic import HOSTILE_TAG, make_log
 
 ROOT = Path(__file__).resolve().parents[2]
-# As the entry point does, also where the package is not installed. TensorBoard without TensorFlow
-# starts in a second: a None in sys.modules is how an import fails.
-MAIN = """
-import sys
-sys.modules["tensorflow"] = None
-from tensorboard import default, program
-from tb_xai.loader import Loader
-board = program.TensorBoard(plugins=[*default.get_static_plugins(), Loader])
-board.configure(["tensorboard", *sys.argv[1:]])
-sys.exit(board.main())
-"""
 LOADERS = {"python": "--load_fast=false", "fast": "--load_fast=auto"}
 
 
-class Board:
-    """A running TensorBoard."""
-
-    def __init__(self, root: str) -> None:
-        self.base = f"{root}/data/plugin/xai"
-
-    def get(self, path: str) -> tuple[int, bytes]:
-        try:
-            with urllib.request.urlopen(self.base + path, timeout=20) as response:
-                return response.status, response.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read()
-
-    def index(self) -> dict[str, dict[str, Any]]:
-        """`{run: {tag: described}}`."""
-        status, body = self.get("/index")
-        assert status == 200, body
-        return {
-            run["name"]: {tag["name"]: tag for tag in run["tags"]}
-            for run in json.loads(body)["runs"]
-        }
-
-    def steps(self, run: str, tag: str) -> list[int]:
-        found = self.index().get(run, {}).get(tag)
-        return [] if found is None else list(found["steps"])
-
-    def until(self, condition: Callable[[], bool], seconds: float = 25.0) -> float:
-        start = time.monotonic()
-        while not condition():
-            assert time.monotonic() - start < seconds, "TensorBoard did not show it in time"
-            time.sleep(0.2)
-        return time.monotonic() - start
-
-    def maps(self, run: str, tag: str, step: int) -> np.ndarray:
-        status, body = self.get(f"/attributions?run={run}&tag={tag}&step={step}&dtype=float32")
-        assert status == 200, body
-        return safetensors.numpy.load(body)[f"maps/{step}"]
-
-
-@contextlib.contextmanager
-def tensorboard(loader: str, *arguments: str, prefix: str = "") -> Iterator[Board]:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", MAIN, f"--port={port}", LOADERS[loader], *arguments]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            board = Board(f"http://localhost:{port}{prefix}")
-
-            def answers() -> bool:
-                assert process.poll() is None
-                try:
-                    return board.get("/index")[0] == 200
-                except OSError:
-                    return False
-
-            board.until(answers, 60)
-            yield board
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+def maps(board: Board, run: str, tag: str, step: int) -> np.ndarray:
+    """The values of one step as they travel in full."""
+    status, body = board.get(f"/attributions?run={run}&tag={tag}&step={step}&dtype=float32")
+    assert status == 200, body
+    return safetensors.numpy.load(body)[f"maps/{step}"]
 
 
 def value(step: int) -> np.ndarray:
@@ -127,6 +52,7 @@ import sys, time
 import numpy as np
 from tb_xai import summary
 from tb_xai.summary import Record
+from tests.e2e.board import Board, tensorboard
 w = summary.writer(sys.argv[1])
 for step in range(10_000):
     x = np.full((2, 3, 4), step + 1, "float32")
@@ -184,7 +110,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory, loader: str) -> Path:
 
 @pytest.fixture(scope="module")
 def board(logs: Path, loader: str) -> Iterator[Board]:
-    with tensorboard(loader, "--logdir", str(logs), "--reload_interval", "1") as running:
+    with tensorboard("--logdir", logs, LOADERS[loader]) as running:
         last = int((logs / "killed" / "last").read_text())
         running.until(lambda: len(running.steps("many", "saliency")) == 200, 60)
         running.until(lambda: running.steps("restarted", "t") == list(range(6)), 60)
@@ -205,12 +131,12 @@ def test_all_200_steps_arrive_without_a_flag(board: Board) -> None:
 
 
 def test_the_tab_is_active_and_its_module_is_served(board: Board) -> None:
-    listing = board.base.removesuffix("/plugin/xai") + "/plugins_listing"
+    listing = board.url + "data/plugins_listing"
     with urllib.request.urlopen(listing) as response:
         told = json.loads(response.read())["xai"]
     assert told["enabled"] is True
     assert told["tab_name"] == "Explanations"
-    with urllib.request.urlopen(board.base + "/static/index.js") as response:
+    with urllib.request.urlopen(board.route("static/index.js")) as response:
         assert response.headers["Content-Type"].startswith("text/javascript")
 
 
@@ -223,14 +149,14 @@ def test_the_same_records_as_in_a_notebook(board: Board, logs: Path) -> None:
             tag: log.steps(run, tag) for tag in log.tags(run)
         }
     np.testing.assert_array_equal(
-        board.maps("digits", "saliency", 3), log.arrays("digits", "saliency", 3)["x"][..., 0]
+        maps(board, "digits", "saliency", 3), log.arrays("digits", "saliency", 3)["x"][..., 0]
     )
 
 
 def test_a_restart_shows_the_new_training(board: Board) -> None:
     assert board.steps("restarted", "t") == [0, 1, 2, 3, 4, 5]
-    assert board.maps("restarted", "t", 2)[0, 0, 0] == 3
-    assert board.maps("restarted", "t", 4)[0, 0, 0] == 5.5
+    assert maps(board, "restarted", "t", 2)[0, 0, 0] == 3
+    assert maps(board, "restarted", "t", 4)[0, 0, 0] == 5.5
 
 
 def test_a_killed_training_continues(board: Board, logs: Path) -> None:
@@ -238,7 +164,7 @@ def test_a_killed_training_continues(board: Board, logs: Path) -> None:
     steps = board.steps("killed", "t")
     assert steps == list(range(last + 3))
     for step in (0, last, last + 1, last + 2):
-        assert board.maps("killed", "t", step)[0, 0, 0] == step + 1
+        assert maps(board, "killed", "t", step)[0, 0, 0] == step + 1
 
 
 def test_holes_are_missing_and_the_rest_is_there(board: Board) -> None:
@@ -263,7 +189,7 @@ def test_hostile_names_and_requests(board: Board) -> None:
         found, body = board.get(address)
         assert found == status, address
         assert b"Traceback" not in body
-    request = urllib.request.Request(board.base + "/index", data=b"x", method="POST")
+    request = urllib.request.Request(board.route("index"), data=b"x", method="POST")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request)
     assert refused.value.code == 405
@@ -278,7 +204,7 @@ def test_a_step_appears_while_tensorboard_runs(board: Board, logs: Path) -> None
         writer.write(Record("t", step, time.time(), "attribution", {}, figures, {"x": x}))
         seconds = board.until(lambda: board.steps("live", "t") == list(range(step + 1)))  # noqa: B023
         assert seconds < 10
-        assert board.maps("live", "t", step)[0, 0, 0] == step + 1
+        assert maps(board, "live", "t", step)[0, 0, 0] == step + 1
     writer.close()
     shutil.rmtree(logs / "live")
 
@@ -303,11 +229,11 @@ def test_logdir_spec_finds_the_arrays_of_each_root(tmp_path: Path) -> None:
     write(tmp_path / "one", 0)
     write(tmp_path / "two" / "deep", 0, offset=7.0)
     spec = f"left:{tmp_path}/one,right:{tmp_path}/two"
-    with tensorboard("fast", "--logdir_spec", spec, "--reload_interval", "1") as board:
+    with tensorboard("--logdir_spec", spec) as board:
         board.until(lambda: len(board.index()) == 2)
         assert sorted(board.index()) == ["left", "right/deep"]
-        assert board.maps("left", "t", 0)[0, 0, 0] == 1
-        assert board.maps("right/deep", "t", 0)[0, 0, 0] == 8
+        assert maps(board, "left", "t", 0)[0, 0, 0] == 1
+        assert maps(board, "right/deep", "t", 0)[0, 0, 0] == 8
 
 
 def test_a_home_directory_a_prefix_and_the_users_own_flag(
@@ -316,16 +242,16 @@ def test_a_home_directory_a_prefix_and_the_users_own_flag(
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "logs", *range(30))
     arguments = ["--logdir", "~/logs", "--path_prefix", "/a/b", "--samples_per_plugin", "xai=7"]
-    with tensorboard(loader, *arguments, prefix="/a/b") as board:
+    with tensorboard(LOADERS[loader], *arguments) as board:
         board.until(lambda: "." in board.index())
         steps = board.steps(".", "t")
         assert 5 <= len(steps) <= 8
         assert steps[-1] == 29
-        assert board.maps(".", "t", steps[0]).shape == (2, 3, 4)
+        assert maps(board, ".", "t", steps[0]).shape == (2, 3, 4)
 
 
 def test_an_empty_log_directory_is_no_trouble(tmp_path: Path, loader: str) -> None:
-    with tensorboard(loader, "--logdir", str(tmp_path)) as board:
+    with tensorboard(LOADERS[loader], "--logdir", tmp_path) as board:
         assert board.index() == {}
         assert board.get("/attributions?run=a&tag=b&step=0")[0] == 404
 

@@ -54,7 +54,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     """TensorBoard on the synthetic log, as a user starts it."""
-    with tensorboard(make_log(tmp_path_factory.mktemp("log"), steps=6)) as served:
+    with tensorboard(
+        "--logdir", make_log(tmp_path_factory.mktemp("log"), steps=6), without_tensorflow=False
+    ) as served:
         yield served
 
 
@@ -329,7 +331,7 @@ def test_an_empty_log_shows_the_lines_to_add(open_tab: Callable[..., Tab], tmp_p
     writer = summary.writer(tmp_path / "run")
     writer.scalar("loss", 1.0, 0)
     writer.close()
-    with tensorboard(tmp_path) as empty:
+    with tensorboard("--logdir", tmp_path) as empty:
         page = open_tab_without_data(open_tab, empty)
         expect(page.frame.get_by_text("No explanations are logged yet")).to_be_visible()
         expect(page.frame.get_by_text("SaliencyCallback(").first).to_be_visible()
@@ -377,7 +379,7 @@ def test_a_new_step_appears_while_the_page_is_open(
 
     log(0)
     log(1)
-    with tensorboard(tmp_path) as live:
+    with tensorboard("--logdir", tmp_path) as live:
         tab = open_tab(url=live.url)
         tab.wait_for_maps()
         assert tab.step_name() == "step 1"
