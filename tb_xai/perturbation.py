@@ -364,7 +364,7 @@ def kernel_shap(
         baseline: what counts as removed, as in `feature_ablation`; an array (m, ...) with m rows of
             examples is a background, which makes a coalition cost m passes.
         groups: features that are removed as one, see `Groups`; None makes every feature a player.
-        n_samples: coalitions per example, at least ``2 * players + 16``; None is all of them up to
+        n_samples: coalitions per example, at least ``2 * players + 32``; None is all of them up to
             12 players, and ``2 * players + 2048`` above. All coalitions are used as soon as
             ``n_samples`` reaches their number.
         seed: seed of the coalitions.
@@ -377,7 +377,7 @@ def kernel_shap(
         A binder. Values are signed, in units of the target, and the players' values add up to
         ``output - baseline_output``. ``stderr`` is 0 where all coalitions were evaluated; otherwise
         ``1.96 * stderr`` covers the exact value in 95 % of seeds (widened for few samples by
-        Student's t).
+        Student's t); the bias of least squares over drawn pairs is below a third of it.
 
     Raises:
         ValueError: more players than exact values can be computed for, too few samples, or groups
@@ -424,9 +424,9 @@ def kernel_shap(
         if p == 1 or (few and (n_samples is None or n_samples >= 2**p)):
             return _exact(players, fill)
         budget = 2 * p + 2048 if n_samples is None else n_samples
-        if budget < min(2 * p + 16, 2**p - 2):
+        if budget < min(2 * p + 32, 2**p - 2):
             raise ValueError(
-                f"n_samples must be at least 2 * players + 16 = {2 * p + 16}. "
+                f"n_samples must be at least 2 * players + 32 = {2 * p + 32}. "
                 f"Received: n_samples={budget}"
             )
         return _sampled(players, fill, _pairs(p, budget // 2), seed, _keys(inputs_))
@@ -435,7 +435,7 @@ def kernel_shap(
 
 
 def shapley_sampling(
-    n_samples: int = 64,
+    n_samples: int = 128,
     baseline: Any = 0.0,
     groups: Groups = None,
     seed: int = 0,
@@ -464,7 +464,7 @@ def shapley_sampling(
         ValueError: an odd number of orders, or fewer than 4.
 
     Example:
-        >>> explain = shapley_sampling(n_samples=64)(model)
+        >>> explain = shapley_sampling(n_samples=200)(model)
 
     References:
         Castro, Gomez, Tejada. Polynomial calculation of the Shapley value based on sampling.
@@ -1383,25 +1383,23 @@ def _pairs(p: int, budget: int) -> _Pairs:
     halves = np.where(2 * sizes == p, 0.5, 1.0)
     mass = halves / (sizes * (p - sizes))
     mass = mass / mass.sum()
-    count = [round(math.comb(p, k) * half) for k, half in zip(sizes.tolist(), halves, strict=True)]
     known: list[np.ndarray] = []
     weight: list[np.ndarray] = []
-    done = 0
+    done, remaining = 0, 2 ** (p - 1) - 1
     while done < len(sizes):
-        expected = budget * mass[done] / mass[done:].sum()
-        last = done + 1 == len(sizes)
-        # At least eight pairs are left to draw, so that their spread can be estimated.
-        if done and (
-            count[done] > expected * (1 + 1e-9) or (not last and budget - count[done] < 8)
-        ):
-            break
         k = int(sizes[done])
-        members = np.array(list(itertools.combinations(range(p), k)))[: count[done]]
+        count = math.comb(p, k) // (2 if 2 * k == p else 1)
+        expected = budget * mass[done] / mass[done:].sum()
+        # Sixteen pairs at least are left to draw, unless all fit: their spread must be known well.
+        if done and remaining > budget and (count > expected or budget - count < 16):
+            break
+        members = np.array(list(itertools.combinations(range(p), k)))[:count]
         rows = np.zeros((len(members), p), bool)
         np.put_along_axis(rows, members, True, axis=1)
         known.append(rows)
-        weight.append(np.full(len(rows), mass[done] / count[done]))
-        budget -= count[done]
+        weight.append(np.full(len(rows), mass[done] / count))
+        budget -= count
+        remaining -= count
         done += 1
     rest = float(mass[done:].sum())
     return _Pairs(

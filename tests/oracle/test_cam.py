@@ -401,7 +401,7 @@ def test_the_model_keeps_no_trace() -> None:
 def test_a_call_from_another_thread_is_not_taken_for_the_explained_one() -> None:
     model, _ = nested()
     x, y = rng(4).normal(size=(2, 8, 8, 1)).astype(np.float32), np.array([0, 2])
-    expected = grad_cam()(model)(x, y).values
+    expected = grad_cam("conv5")(model)(x, y).values
     stop, failed = threading.Event(), []
 
     def work() -> None:
@@ -415,7 +415,7 @@ def test_a_call_from_another_thread_is_not_taken_for_the_explained_one() -> None
     thread.start()
     try:
         for _ in range(3):
-            np.testing.assert_allclose(grad_cam()(model)(x, y).values, expected, rtol=1e-5)
+            np.testing.assert_allclose(grad_cam("conv5")(model)(x, y).values, expected, rtol=1e-5)
     finally:
         stop.set()
         thread.join()
