@@ -5,6 +5,11 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   base: "./",
   publicDir: false,
+  // h(type, props, ...children) is shorter by the word "children" for every element of the page
+  oxc: {
+    jsx: { runtime: "classic", pragma: "_h", pragmaFrag: "_F" },
+    jsxInject: 'import { h as _h, Fragment as _F } from "preact";',
+  },
   build: {
     outDir: "../tb_xai/static",
     emptyOutDir: true,

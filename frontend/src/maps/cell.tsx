@@ -64,6 +64,7 @@ export function Thumbnail({ grey, box, smooth }: { grey: Grey; box: Box; smooth:
 /** The word for what stands in place of a map, or null when there are values to see. */
 export function wordFor(found: Found): string | null {
   if (found === "loading") return "loading";
+  if (found === "failed") return "not loaded";
   if (found === "absent") return "not logged";
   if ("missing" in found) return "missing";
   if (found.state === "zero") return "all zero";

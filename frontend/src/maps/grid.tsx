@@ -64,18 +64,24 @@ export function Grid(props: GridProps): JSX.Element {
   const { peaks, ends } = props;
   const strongest = limits(peaks, "example");
 
+  /** Scrolls just so far that a cell is whole in sight. */
+  const reveal = (toRow: number | null, to: number): void => {
+    const area = scroller.current;
+    if (!area) return;
+    const near = (now: number, start: number, size: number, window: number): number =>
+      Math.min(start, Math.max(now, start + size - window));
+    if (toRow !== null) area.scrollTop = near(area.scrollTop, toRow * pitch.y, pitch.y, room.height - HEAD);
+    area.scrollLeft = near(area.scrollLeft, to * pitch.x, pitch.x, area.clientWidth - label);
+    setPlace({ x: area.scrollLeft, y: area.scrollTop });
+  };
+  const mark = columns.findIndex((c) => c.step === cursor);
+  useLayoutEffect(() => {
+    if (mark >= 0 && columns.length * pitch.x > room.width - label) reveal(null, mark);
+  }, [mark, columns.length, pitch.x]);
+
   const go = (toRow: number, to: number): void => {
     const next = { row: Math.min(examples - 1, Math.max(0, toRow)), at: Math.min(columns.length - 1, Math.max(0, to)) };
-    const area = scroller.current;
-    if (area) {
-      const top = next.row * pitch.y;
-      const left = next.at * pitch.x;
-      if (top < area.scrollTop) area.scrollTop = top;
-      if (top + pitch.y > area.scrollTop + room.height - HEAD) area.scrollTop = top + pitch.y - room.height + HEAD;
-      if (left < area.scrollLeft) area.scrollLeft = left;
-      if (left + pitch.x > area.scrollLeft + room.width - label) area.scrollLeft = left + pitch.x - room.width + label;
-      setPlace({ x: area.scrollLeft, y: area.scrollTop });
-    }
+    reveal(next.row, next.at);
     setFocus({ ...next, wanted: true });
   };
 
@@ -111,7 +117,6 @@ export function Grid(props: GridProps): JSX.Element {
   });
 
   const shown = columns.slice(first, end);
-  const mark = columns.findIndex((c) => c.step === cursor);
   const width = label + columns.length * pitch.x;
   return (
     <>

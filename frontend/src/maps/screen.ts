@@ -53,7 +53,7 @@ export function sidesOf(input: InputInfo | null): [number, number, number] {
  * `aspect` is height by width of a cell's picture.
  */
 export function layOut(room: Room, wished: number, count: number, all: boolean, aspect: number): Layout {
-  const label = Math.round(Math.min(184, Math.max(92, room.width * 0.15)));
+  const label = room.width < 600 ? 92 : 180;
   const free = Math.max(60, room.width - label - SCROLLBAR);
   const wide = aspect < 0.7 ? 1.5 : 1;
   const least = Math.min(wished * wide, Math.max(44, Math.floor(free / Math.min(3, Math.max(1, count))) - GAP));

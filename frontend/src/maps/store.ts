@@ -69,12 +69,12 @@ function ready(maps: StepMaps, at: number): ReadyMap {
   return { ...map, state: stateOf(map), peak: peakOf(map), values };
 }
 
-export type Found = ReadyMap | { missing: string } | "absent" | "loading";
+export type Found = ReadyMap | { missing: string } | "absent" | "loading" | "failed";
 
 /** The map of one example at one step, or why there is none. */
 export function find(family: Family, { step, wall }: LoggedStep, example: number): Found {
   const block = cache.get(keyOf(nameOf(family), Math.floor(example / BLOCK), step));
-  if (!block || block.wall !== wall) return "loading";
+  if (!block || block.wall !== wall) return failure.value === null ? "loading" : "failed";
   if ("reason" in block) return { missing: block.reason };
   return block.maps[example % BLOCK] ?? "absent";
 }

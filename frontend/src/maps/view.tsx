@@ -117,7 +117,7 @@ export function MapsView(): JSX.Element {
   const blocks = [Math.floor(firstRow / BLOCK), Math.floor(Math.max(0, endRow - 1) / BLOCK)];
   const cursorAt = logged.value.steps.indexOf(step.value ?? Number.NaN);
   const nowKey = JSON.stringify([now.map((c) => [c.step, c.wall]), blocks]);
-  const here = family !== null && now.every((c) => find(family, c, firstRow) !== "loading");
+  const here = family !== null && now.every((c) => typeof find(family, c, firstRow) === "object");
   useEffect(() => {
     if (!family || !theTag || !now.length) return;
     const bytes = family.bytes * Math.min(BLOCK, family.examples);
