@@ -226,15 +226,17 @@ class _Explain:
 
     def __call__(self, x: Any, y: Any = None) -> Attribution:
         targets.graph_only()
-        given = check_inputs(self._score.model, x)
+        given = check_inputs(self._score.model, x, text=True)
         y = self._score.labels(y, given.n, _pack(self._score.model, given, given.leaves))
         arguments = [given.leaves, y]
         specs = _each(
             lambda a: tf.TensorSpec((None, *a.shape[1:]), tf.as_dtype(a.dtype)), arguments
         )
-        key = (repr(specs), repr(_pack(self._score.model, given, list(range(len(given.leaves))))))
+        whole = given.n <= self._batch
+        structure = _pack(self._score.model, given, list(range(len(given.leaves))))
+        key = (repr(specs), repr(structure), whole)
         if key not in self._functions:
-            self._functions[key] = self._compile(given, specs)
+            self._functions[key] = self._compile(given, specs, whole)
             self._traces += 1
         function, pattern, place = self._functions[key]
         scores, maps, outputs = function(*_each(tf.convert_to_tensor, arguments))
@@ -245,7 +247,7 @@ class _Explain:
             layer=place,
         )
 
-    def _compile(self, given: Inputs, specs: list[Any]) -> Any:
+    def _compile(self, given: Inputs, specs: list[Any], whole: bool) -> Any:
         found: dict[str, Any] = {}
 
         def mapped(rows: list[Any], labels: Any) -> tuple[Any, Any, Any]:
@@ -274,7 +276,10 @@ class _Explain:
         ]
 
         def traced(leaves: list[Any], y: Any) -> tuple[Any, Any, list[Any]]:
-            scores, maps, *outputs = _chunks(chunk, leaves, y, self._batch, kinds)
+            if whole:
+                scores, maps, *outputs = chunk(leaves, y)
+            else:
+                scores, maps, *outputs = _chunks(chunk, leaves, y, self._batch, kinds)
             if self._combine is None:
                 maps.set_shape(plan.structured_outputs[1].shape)
                 maps = self._by_score(plan, given, leaves, y, maps)
@@ -357,20 +362,24 @@ class _Explain:
 
     def _position(self, given: Inputs, rank: int) -> int:
         """Return which input Score-CAM masks."""
-        if self._masked is not None:
-            return check_inputs(
-                self._score.model, _pack(self._score.model, given, given.leaves), [self._masked]
-            ).explained[0]
         fit = [at for at, leaf in enumerate(given.leaves) if leaf.ndim == rank]
+        if self._masked is not None:
+            packed = _pack(self._score.model, given, given.leaves)
+            fit = check_inputs(self._score.model, packed, [self._masked], text=True).explained
+        told = {
+            name: f"{leaf.dtype} {leaf.shape}"
+            for name, leaf in zip(given.names, given.leaves, strict=True)
+        }
+        masked = [given.leaves[at] for at in fit]
+        if not any(leaf.dtype.kind == "f" and leaf.ndim == rank for leaf in masked):
+            raise TypeError(
+                f"score_cam must scale an input of floats with {rank - 2} spatial axes and "
+                "channels; explain others by grad_cam, layer_cam, occlusion or lime. "
+                f"Received: {told}"
+            )
         if len(fit) != 1:
             raise ValueError(
-                f"score_cam must know which input to mask; give inputs=... "
-                f"Received: inputs of shape {[leaf.shape for leaf in given.leaves]}"
-            )
-        if given.leaves[fit[0]].dtype.kind != "f":
-            raise TypeError(
-                f"score_cam must scale an input of numbers. "
-                f"Received: input {given.names[fit[0]]!r} of dtype {given.leaves[fit[0]].dtype}"
+                f"score_cam must know which input to mask; give inputs=... . Received: {told}"
             )
         return fit[0]
 
@@ -548,6 +557,10 @@ _POOLING = tuple(
 )
 
 
+# Inside them, projections (n, t, heads, c) look like pictures.
+_ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+
+
 def _channels_first(layer: Any) -> bool:
     form = getattr(layer, "data_format", None) or keras.config.image_data_format()
     return bool(form == "channels_first")
@@ -558,9 +571,13 @@ def _last_spatial(calls: list[_Call], scores: Any, outputs: Any, gradient: bool)
     here = tf.compat.v1.get_default_graph()
     final = {id(tensor) for tensor in tf.nest.flatten(outputs)}
     pooled = {id(call.output) for call in calls if isinstance(call.layer, _POOLING)}
+    attention = [call.layer for call in calls if isinstance(call.layer, _ATTENTION)]
+    inner = {id(p) for layer in attention for p in layer._flatten_layers(include_self=False)}
     learned = False
     fits: list[_Call] = []
     for call in calls:
+        if id(call.layer) in inner:
+            continue
         learned |= any(len(weight.shape) > 1 for weight in call.layer.weights)
         A = call.output
         if not (learned and getattr(A, "graph", None) is here and A.dtype.is_floating):

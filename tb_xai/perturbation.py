@@ -314,7 +314,7 @@ def rise(
             return [m[..., None] if leaf.ndim > 2 else m]
 
         def moments(masks: list[Any], scores: Any) -> list[Any]:
-            m = tf.reshape(masks[0], (tf.shape(masks[0])[0], math.prod(spatial))) - p
+            m = tf.cast(tf.reshape(masks[0], (-1, math.prod(spatial))), scores.dtype) - p
             f = scores[:, None]
             fm = f * m
             return [fm, m, fm * fm, fm * m, m * m]
@@ -742,8 +742,7 @@ class _Explain:
     def __call__(self, x: Any, y: Any = None) -> Attribution:
         targets.graph_only()
         given = _examples(self._score.model, x, self._chosen)
-        everything = replace(given, explained=list(range(len(given.leaves))))
-        y = self._score.labels(y, given.n, everything.pack(given.leaves))
+        y = self._score.labels(y, given.n, self._pack(given, given.leaves))
         inputs, text = _words(given)
         # The probe set is the same in every epoch: its coalitions are drawn once.
         mark = (_keys(inputs), [(leaf.shape, leaf.dtype) for leaf in inputs.leaves])
@@ -757,11 +756,11 @@ class _Explain:
         batch = min(self._batch, rows)
         key = (
             repr(specs),
-            repr(everything.pack(list(range(len(given.leaves))))),
+            repr(self._pack(given, list(range(len(given.leaves))))),
             (batch, plan.samples, plan.fill.rows),
         )
         if key not in self._functions:
-            self._functions[key] = self._compile(everything, inputs, text, plan, batch, specs)
+            self._functions[key] = self._compile(given, inputs, text, plan, batch, specs)
         function, pattern = self._functions[key]
         scores, outputs, versions, sums = function(*_each(tf.convert_to_tensor, arguments))
         output = scores.numpy()
@@ -772,6 +771,13 @@ class _Explain:
         )
         prediction = tf.nest.pack_sequence_as(pattern, [o.numpy() for o in outputs])
         return self._attribution(found, inputs, text, output, prediction)
+
+    def _pack(self, given: Inputs, leaves: list[Any]) -> Any:
+        """Return flat inputs as the model takes them; a list of one input is that input."""
+        single = len(getattr(self._score.model, "inputs", None) or []) == 1
+        if len(leaves) == 1 and single and isinstance(given.structure, (list, tuple)):
+            return leaves[0]
+        return replace(given, explained=list(range(len(leaves)))).pack(leaves)
 
     def _attribution(
         self,
@@ -828,7 +834,7 @@ class _Explain:
     ) -> Any:
         leaf_specs = [_spec(leaf) for leaf in given.leaves]
         model = tf.function(
-            lambda leaves, labels: self._score(given.pack(leaves), labels),
+            lambda leaves, labels: self._score(self._pack(given, leaves), labels),
             autograph=False,
         ).get_concrete_function(leaf_specs, specs[2])
         self._traces += 1

@@ -513,6 +513,22 @@ def test_several_inputs_groups_and_held_inputs() -> None:
     np.testing.assert_allclose(other["a"], (x["a"] - 1) * w[:2], atol=1e-4)
 
 
+def test_a_list_of_one_input_and_double_precision() -> None:
+    inputs = keras.Input((4,), dtype="float64")
+    dense = LAYERS.Dense(1, dtype="float64")
+    model = keras.Model([inputs], dense(inputs))
+    dense.set_weights([np.array([[1.0], [-2.0], [0.0], [1e-9]]), np.array([1.0])])
+    x = rng(1).normal(size=(2, 4)) + 2
+    expected = x * dense.get_weights()[0].T
+    for given in (x, [x]):
+        a = kernel_shap()(model)(given)
+        values = a.values[0] if isinstance(given, list) else a.values
+        # Beside values of order 1, float32 could not see 1e-9.
+        np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-13)
+        assert a.output.dtype == np.float64
+    assert np.abs(rise(500, 4)(model)(x).values - expected).max() < 1
+
+
 def test_segments_of_images() -> None:
     labels = grid_segments((5, 4), (2, 2))
     assert labels.tolist() == [[0, 0, 1, 1]] * 3 + [[2, 2, 3, 3]] * 2
