@@ -1340,19 +1340,22 @@ def _owned(space: _Space, per_input: list[Any]) -> list[Any]:
     return [part[0] if part.shape.rank else part for part, cuts in pairs for _ in cuts or [None]]
 
 
-def check_inputs(model: Any, x: Any, chosen: Sequence[str | int] | None = None) -> Inputs:
+def check_inputs(
+    model: Any, x: Any, chosen: Sequence[str | int] | None = None, *, text: bool = False
+) -> Inputs:
     """Return examples as flat arrays in the type the model reads, or refuse them with a sentence.
 
     Args:
         model: a built Keras model.
         x: an array, or a dictionary, list or tuple of arrays, examples first.
         chosen: names or positions of the inputs to explain; None for all.
+        text: whether an input to explain may hold text; one that is held fixed always may.
 
     Returns:
-        The flat inputs.
+        The flat inputs; text as objects.
 
     Raises:
-        TypeError: not numbers.
+        TypeError: not numbers, nor text where it may stand.
         ValueError: no examples, different numbers of examples, a shape the model does not take, or
             values that are not finite.
     """
@@ -1366,25 +1369,37 @@ def check_inputs(model: Any, x: Any, chosen: Sequence[str | int] | None = None) 
             f"Received: {len(leaves)} arrays"
         )
     wide = np.float64 if getattr(model, "compute_dtype", "") == "float64" else np.float32
+    explained = _chosen(chosen, names)
     for i, leaf in enumerate(leaves):
         expected = symbolic[i] if symbolic else None
         if isinstance(structure, Mapping) and symbolic:
             expected = next((s for s in symbolic if s.name == names[i]), expected)
-        leaves[i] = _leaf(leaf, names[i], expected, wide)
+        if leaf.dtype.kind in "OSU" and (text or i not in explained):
+            leaves[i] = _text(leaf, names[i])
+        else:
+            leaves[i] = _leaf(leaf, names[i], expected, wide)
     if len({len(leaf) for leaf in leaves}) > 1:
         raise ValueError(
             f"x must have the same number of examples in each input. "
             f"Received: {dict(zip(names, map(len, leaves), strict=True))}"
         )
-    return Inputs(structure, leaves, names, _chosen(chosen, names))
+    return Inputs(structure, leaves, names, explained)
+
+
+def _text(leaf: np.ndarray, name: str) -> np.ndarray:
+    if leaf.ndim == 0 or leaf.size == 0:
+        raise ValueError(f"x must hold at least one example. Received: shape {leaf.shape}")
+    if not all(isinstance(item, (str, bytes)) for item in leaf.flat):
+        raise TypeError(f"x must hold numbers or text. Received: input {name!r} of mixed objects")
+    return leaf.astype(object)
 
 
 def _leaf(leaf: np.ndarray, name: str, expected: Any, wide: Any) -> np.ndarray:
     if leaf.dtype.kind not in "biuf":
         raise TypeError(
-            "x must hold numbers to have gradients; explain text and categories by "
-            "permutation_importance, "
-            f"feature_ablation or occlusion. Received: input {name!r} of dtype {leaf.dtype}"
+            "x must hold numbers to have gradients; explain text and categories by lime, "
+            "kernel_shap, feature_ablation, occlusion or permutation_importance, or choose other "
+            f"inputs by inputs=[...]. Received: input {name!r} of dtype {leaf.dtype}"
         )
     if leaf.ndim == 0 or leaf.size == 0:
         raise ValueError(f"x must hold at least one example. Received: shape {leaf.shape}")
@@ -1564,4 +1579,5 @@ def _told(values: Any) -> Any:
     array = np.asarray(values)
     if array.ndim == 0:
         return float(array)
-    return f"array {array.shape}" + (f", mean {array.mean():.4g}" if array.size else "")
+    counts = array.size and array.dtype.kind in "biuf"
+    return f"array {array.shape}" + (f", mean {array.mean():.4g}" if counts else "")
