@@ -12,7 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from tb_xai import gradients, targets
-from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback, leaves, map_leaves
+from tb_xai.callbacks.base import (
+    Examples,
+    Explained,
+    ExplanationCallback,
+    leaves,
+    map_leaves,
+    words,
+)
 
 # Vectors over the features of a flat input, and rows of predictions, are logged up to these widths.
 MOST_FEATURES = 10_000
@@ -70,6 +77,8 @@ class AttributionCallback(ExplanationCallback):
         class_names: Name of each class, or None.
         feature_names: Name of each feature of a flat input; a dict by input name when there are
             several; or None.
+        token_names: Name of each token id (a vocabulary) for inputs of token ids, so that words are
+            shown beside their values; a dict by input name when there are several; or None.
         batch_size: Rows that pass the model at once, perturbed ones counted; None chooses.
         scalars: Whether to write the scalar summaries.
         strict: Raise when a step cannot be explained or written after training has begun. By
@@ -104,6 +113,7 @@ class AttributionCallback(ExplanationCallback):
         example_names: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
         feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        token_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         batch_size: int | None = None,
         scalars: bool = True,
         strict: bool = False,
@@ -138,9 +148,11 @@ class AttributionCallback(ExplanationCallback):
         )
         self.method = method
         self.target = target
+        self.token_names = _vocabularies(token_names)
 
     def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
-        gradients.check_inputs(model, examples.x)  # before anything traces the model with it
+        # Before anything traces the model with it.
+        gradients.check_inputs(model, examples.x, text=True)
         explain = self.method(model, target=self.target, batch_size=self.batch_size)
         self.explain = explain
         names = self.input_names
@@ -154,6 +166,9 @@ class AttributionCallback(ExplanationCallback):
             "score_name": targets.name(self.target),
         }
 
+        ids = self._tokens(inputs)
+        texts = {name: leaf for name, leaf in inputs.items() if leaf.dtype.kind == "U"}
+        lines = ids | {name: _split(leaf) for name, leaf in texts.items()}
         head = head_of(model, self.target, examples)
         outputs = list(getattr(model, "output_names", None) or [])
         if self.class_names is not None and head.classes not in (0, len(self.class_names)):
@@ -175,6 +190,11 @@ class AttributionCallback(ExplanationCallback):
         def explained() -> Explained:
             a = explain(examples.x, examples.y)
             arrays = named(a.values)
+            tokens = {
+                name: tokens
+                for name, tokens in (ids if getattr(a, "words", None) is None else lines).items()
+                if name in arrays and arrays[name].shape[1:] == (max(map(len, tokens)),)
+            }
             figures = {"output": a.output, **predictions(a.prediction, head, outputs)}
             figures |= strength(list(arrays.values()))
             scalars = {
@@ -192,9 +212,26 @@ class AttributionCallback(ExplanationCallback):
                     figures |= {prefix + k: v for k, v in by_feature(values).items()}
             if a.stderr is not None:
                 arrays |= {f"{name}.stderr": values for name, values in named(a.stderr).items()}
-            return Explained("attribution", about, figures, scalars, arrays)
+            return Explained("attribution", about, figures, scalars, arrays, tokens=tokens)
 
         return explained
+
+    def _tokens(self, inputs: Mapping[str, np.ndarray]) -> dict[str, list[list[str]]]:
+        """The names of token ids, input by input."""
+        found = {}
+        for name, leaf in inputs.items():
+            known = self.token_names
+            if isinstance(known, dict):
+                known = known.get(name)
+            if known is None or leaf.dtype.kind not in "iu" or leaf.ndim != 2:
+                continue
+            if leaf.min() < 0 or leaf.max() >= len(known):
+                raise ValueError(
+                    f"token_names must have a name for each id from 0 to {leaf.max()} of input "
+                    f"{name!r}. Received: {len(known)} names, ids from {leaf.min()}"
+                )
+            found[name] = [[known[i] for i in row] for row in leaf.tolist()]
+        return found
 
 
 class SaliencyCallback(AttributionCallback):
@@ -233,6 +270,7 @@ class SaliencyCallback(AttributionCallback):
         example_names: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
         feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        token_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         batch_size: int | None = None,
         scalars: bool = True,
         strict: bool = False,
@@ -252,6 +290,7 @@ class SaliencyCallback(AttributionCallback):
             example_names=example_names,
             class_names=class_names,
             feature_names=feature_names,
+            token_names=token_names,
             batch_size=batch_size,
             scalars=scalars,
             strict=strict,
@@ -307,6 +346,7 @@ class IntegratedGradientsCallback(AttributionCallback):
         example_names: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
         feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        token_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         batch_size: int | None = None,
         scalars: bool = True,
         strict: bool = False,
@@ -326,6 +366,7 @@ class IntegratedGradientsCallback(AttributionCallback):
             example_names=example_names,
             class_names=class_names,
             feature_names=feature_names,
+            token_names=token_names,
             batch_size=batch_size,
             scalars=scalars,
             strict=strict,
@@ -454,6 +495,17 @@ def by_feature(values: np.ndarray) -> dict[str, np.ndarray]:
         "mean_abs_high": mean + half,
         "mean": values.astype(np.float64).mean(axis=0),
     }
+
+
+def _vocabularies(names: Any) -> list[str] | dict[str, list[str]] | None:
+    if isinstance(names, Mapping):
+        return {str(name): words("token_names", each) or [] for name, each in names.items()}
+    return words("token_names", names)
+
+
+def _split(texts: np.ndarray) -> list[list[str]]:
+    """The words of each text, as perturbation methods cut them."""
+    return [text.split() for text in texts.reshape(-1).tolist()]
 
 
 def _student(freedom: int) -> float:

@@ -40,6 +40,7 @@ class Explained:
     scalars: Mapping[str, float]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     names: Sequence[str] | None = None  # of the features or groups that the figures speak of
+    tokens: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)  # by input, example
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,9 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     # What a callback adds.
 
+    # Whether the log keeps the examples; otherwise it keeps their names and a hash of them.
+    _shows_examples = True
+
     def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
         """Compile the explanation of `examples` for `model`, once per fit."""
         raise NotImplementedError
@@ -283,7 +287,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             ) from error
         self._dry_run_seconds = time.perf_counter() - began
         self._scalars = {name: float(value) for name, value in dry_run.scalars.items()}
-        self._open(examples, dry_run.names)
+        self._open(examples, dry_run)
         self._running = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -417,11 +421,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             )
         _claims[self.log_dir, self.tag] = self
 
-    def _open(self, examples: Examples, names: Sequence[str] | None) -> None:
+    def _open(self, examples: Examples, dry_run: Explained) -> None:
         """Open the shared writer of the directory and write the probe set."""
         by_input = None
-        if names is not None and len(self.input_names) == 1 and getattr(examples.x, "ndim", 0) == 2:
-            by_input = {self.input_names[0]: list(names)}
+        flat = len(self.input_names) == 1 and getattr(examples.x, "ndim", 0) == 2
+        if dry_run.names is not None and flat:
+            by_input = {self.input_names[0]: list(dry_run.names)}
         stored = map_leaves(
             lambda leaf: leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf, examples.x
         )
@@ -432,8 +437,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 "example_names": self.example_names or [str(i) for i in range(len(examples))],
                 "class_names": self.class_names,
                 "feature_names": self._features() or by_input,
+                **({"tokens": dry_run.tokens} if dry_run.tokens else {}),
             },
         )
+        if not self._shows_examples:
+            about = {**probe.meta, "example_names": self.example_names, "content": probe.hash}
+            probe = summary.Probe({}, meta=about)
         writer = None
         try:
             writer = summary.writer(self.log_dir)
@@ -558,9 +567,13 @@ def _array(name: str, value: Any) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of one shape. Received: {error}") from error
+    if array.dtype.kind in "OS" and array.ndim and array.size:
+        items = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in array.flat]
+        if all(isinstance(item, str) for item in items):
+            return np.array(items).reshape(array.shape)
     if array.dtype == object or array.ndim == 0:
         raise ValueError(
-            f"{name} must be an array of numbers with examples first. "
+            f"{name} must be an array of numbers or text with examples first. "
             f"Received: {_brief(value)} with dtype {array.dtype}"
         )
     return array

@@ -135,6 +135,8 @@ class PermutationImportanceCallback(ExplanationCallback):
             greater_is_better=greater_is_better,
         )
 
+    _shows_examples = False
+
     def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
         explain = self._binder(model)
         self.explain = explain
