@@ -474,7 +474,10 @@ def probe(
             f"input must be one of {sorted(names)}. Received: input={input!r}"
         )
     if not names:
-        raise UnknownError(f"set must hold examples. Received: set={set!r} without any")
+        raise UnknownError(
+            "set must hold examples; of the rows of an importance only names are kept. "
+            f"Received: set={set!r} without any"
+        )
     name = names[0] if input is None else input
     array = found.inputs[name]
     n = len(array) if array.ndim else 0
@@ -495,13 +498,12 @@ def probe(
         "example_names": _names(found.meta.get("example_names"), n, asked),
         "class_names": _names(found.meta.get("class_names")),
         "feature_names": _feature_names(found, name),
+        "tokens": _tokens(found, name, n, asked),
         "low": 0.0,
         "high": 1.0,
     }
     if array.dtype.kind == "O":
         answer["texts"] = [np.asarray(array[i]).tolist() for i in asked]
-        if len(json.dumps(answer["texts"])) > ANSWER_LIMIT:
-            raise errors.InvalidArgumentError(_too_large(len(asked)))
     else:
         finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
         if finite.size:
@@ -513,7 +515,8 @@ def probe(
             tensors["values"] = np.ascontiguousarray(picked.astype(np.float32))
     if found.labels is not None and len(found.labels) == n:
         tensors.update(_labels(found.labels[asked]))
-    if sum(tensor.nbytes for tensor in tensors.values()) > ANSWER_LIMIT:
+    written = len(json.dumps([answer.get("texts"), answer["tokens"]]))
+    if written + sum(tensor.nbytes for tensor in tensors.values()) > ANSWER_LIMIT:
         raise errors.InvalidArgumentError(_too_large(len(asked)))
     return _pack(tensors, answer), answer
 
@@ -576,6 +579,19 @@ def _names(
 def _feature_names(found: summary.Probe, name: str) -> list[str] | None:
     named = found.meta.get("feature_names")
     return _names(named.get(name) if isinstance(named, dict) else named)
+
+
+def _tokens(
+    found: summary.Probe, name: str, n: int, asked: Sequence[int]
+) -> list[list[str]] | None:
+    """The words or tokens of each asked example, or None where there are none that fit."""
+    named = found.meta.get("tokens")
+    lines = named.get(name) if isinstance(named, dict) else None
+    if not isinstance(lines, list) or len(lines) != n:
+        return None
+    if not all(isinstance(line, list) for line in lines):
+        return None
+    return [[str(token) for token in lines[i]] for i in asked]
 
 
 # --- figures over steps -------------------------------------------------------------------------
