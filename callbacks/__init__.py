@@ -11,11 +11,13 @@ from tb_xai.callbacks.attribution import (
     IntegratedGradientsCallback,
     SaliencyCallback,
 )
+from tb_xai.callbacks.health import ModelHealthCallback
 from tb_xai.callbacks.importance import PermutationImportanceCallback
 
 __all__ = [
     "AttributionCallback",
     "IntegratedGradientsCallback",
+    "ModelHealthCallback",
     "PermutationImportanceCallback",
     "SaliencyCallback",
 ]
