@@ -336,7 +336,7 @@ def test_interval_of_the_area_covers_the_population_value():
     explain = permutation(metric="auc", n_repeats=10)(model)
 
     def draw(rng, n):
-        y = rng.integers(0, 2, n)
+        y = (rng.uniform(size=n) < 0.25).astype(int)
         return rng.normal(size=(n, 2)) + np.array([0.8, 0.3]) * y[:, None], y
 
     # Of two normal scores: Phi(shift / sd). Shuffling x_j mixes its two classes.

@@ -168,6 +168,27 @@ def test_no_use_is_exactly_zero_at_every_batch_size(batch_size):
             assert (part[[2, 4, 5]] == 0.0).all()
 
 
+@pytest.mark.parametrize("activation", ["softplus", "selu"])
+@pytest.mark.parametrize(("n", "features"), [(13, 3), (3, 5), (173, 7)])
+def test_no_use_is_exactly_zero_where_the_place_in_the_batch_matters(activation, n, features):
+    """The last values of an odd batch take another path through the vector units of a CPU."""
+    for width, units, head in ((1, 1, None), (7, 5, "softmax"), (33, 1, "sigmoid")):
+        model = keras.Sequential(
+            [keras.Input((features + 1,)), L.Dense(width, activation), L.Dense(units, head)]
+        )
+        kernel = np.zeros((features + 1, width))
+        kernel[-1] = rng(14).normal(size=width)
+        others = [rng(15).normal(size=w.shape) for w in model.get_weights()[1:]]
+        model.set_weights([kernel, *others])
+        x = rng(16).normal(size=(n, features + 1)).astype("float32")
+        y = rng(17).integers(0, max(2, units), n)
+        groups = {f"{j}": [j] for j in range(features)}  # none of them is used
+        for rows in (n * features, 2 * n * features):
+            found = permutation_importance(model, x, y, groups=groups, batch_size=rows)
+            assert (found.mean == 0).all()
+            assert (found.high == 0).all()
+
+
 # --- kinds of inputs ---
 
 
