@@ -30,11 +30,6 @@ from tb_xai.gradients import (
     Attribution,
     Binder,
     Inputs,
-    _chosen,
-    _flatten,
-    _is_structure,
-    _leaf,
-    _names,
     check_inputs,
 )
 from tb_xai.targets import Target
@@ -741,7 +736,7 @@ class _Explain:
 
     def __call__(self, x: Any, y: Any = None) -> Attribution:
         targets.graph_only()
-        given = _examples(self._score.model, x, self._chosen)
+        given = check_inputs(self._score.model, x, self._chosen, text=True)
         y = self._score.labels(y, given.n, self._pack(given, given.leaves))
         inputs, text = _words(given)
         # The probe set is the same in every epoch: its coalitions are drawn once.
@@ -929,35 +924,6 @@ class _Explain:
 
         function = tf.function(traced, autograph=False).get_concrete_function(*specs)
         return function, pattern
-
-
-def _examples(model: Any, x: Any, chosen: Sequence[str | int] | None) -> Inputs:
-    """Return examples as `check_inputs` does, but let text pass."""
-    structure = x if isinstance(x, Mapping) or _is_structure(x) else np.asarray(x)
-    leaves = [np.asarray(leaf) for leaf in _flatten(structure, structure)]
-    if not any(leaf.dtype.kind in "OSU" for leaf in leaves):
-        return check_inputs(model, x, chosen)
-    symbolic = list(getattr(model, "inputs", None) or [])
-    names = _names(structure, symbolic, len(leaves))
-    known = {s.name: s for s in symbolic}
-    for at, leaf in enumerate(leaves):
-        if leaf.dtype.kind not in "OSU":
-            expected = known.get(names[at], symbolic[at] if len(symbolic) == len(leaves) else None)
-            leaves[at] = _leaf(leaf, names[at], expected, np.float32)
-        elif leaf.ndim == 0 or leaf.size == 0:
-            raise ValueError(f"x must hold at least one example. Received: shape {leaf.shape}")
-        elif not all(isinstance(item, (str, bytes)) for item in leaf.reshape(-1)):
-            raise TypeError(
-                f"x must hold numbers or text. Received: input {names[at]!r} of mixed objects"
-            )
-        else:
-            leaves[at] = leaf.astype(object)
-    if len({len(leaf) for leaf in leaves}) > 1:
-        raise ValueError(
-            f"x must have the same number of examples in each input. "
-            f"Received: {dict(zip(names, map(len, leaves), strict=True))}"
-        )
-    return Inputs(structure, leaves, names, _chosen(chosen, names))
 
 
 def _words(given: Inputs) -> tuple[Inputs, list[bool]]:
