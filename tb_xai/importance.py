@@ -9,25 +9,19 @@ so that a useful feature has a positive importance whatever the metric. Rows ``i
 rows ``k`` donate it.
 
 Design of the shuffles. The rows are put into one random order (from ``seed``), and in repeat r each
-row takes the value of
-the row r places behind it on the ring. Each row then donates exactly once per repeat, no pair of
-rows is ever visited twice,
-and the pairs of a row with itself, whose difference is zero, cost nothing. Over the random order
-the estimate is unbiased
-for the all-pairs value; independent permutations are unbiased as well, but visit pairs twice, and
-do not reach the exact
-value after n - 1 repeats as this design does. All features share the order, so that their
-Monte-Carlo errors go together
-and differences between features, and between epochs, are sharper than each value.
+row takes the value of the row r places behind it on the ring. Each row then donates exactly once
+per repeat, no pair of rows is ever visited twice, and the pairs of a row with itself, whose
+difference is zero, cost nothing. Over the random order the estimate is unbiased for the all-pairs
+value; independent permutations are unbiased as well, but visit pairs twice, and do not reach the
+exact value after n - 1 repeats as this design does. All features share the order, so that their
+Monte-Carlo errors go together and differences between features, and between epochs, are sharper
+than each value.
 
 Interval. Each row is a receiver in some pairs and a donor in others: the estimate is an
-(incomplete) U-statistic of order
-two, and the influence of row i is its mean difference as a receiver plus its mean difference as a
-donor. The variance of
-these influences holds Monte-Carlo noise twice over; what is too much is removed without bias (see
-`_estimate`). The 95 %
-interval is over rows: it is meant to cover the importance in the population that the rows were
-drawn from.
+(incomplete) U-statistic of order two, and the influence of row i is its mean difference as a
+receiver plus its mean difference as a donor. The variance of these influences holds Monte-Carlo
+noise twice over; what is too much is removed without bias (see `_estimate`). The 95 % interval is
+over rows: it is meant to cover the importance in the population that the rows were drawn from.
 """
 
 from __future__ import annotations
@@ -103,30 +97,26 @@ def permutation_importance(
     Args:
         model: a built Keras model; it is called with ``training=False`` and left as it is.
         x: inputs, a flat array (n, d) of any type, or a dict, list or tuple of columns (n,) and
-            arrays (n, d). Inputs of
-            higher rank only with ``groups``.
+            arrays (n, d). Inputs of higher rank only with ``groups``.
         y: labels, as `log_loss` and the other metrics want them; passed on as given to a callable
             metric.
         metric: None for the model's own loss per row: log loss for a softmax or sigmoid head, or
-            for logits when the
-            compiled loss is a cross-entropy (``from_logits=True``), else the squared error. A name
-            out of `METRICS`, a Keras
-            loss, or a callable ``(y_true, y_pred) -> (n,)`` in TensorFlow, ``keras.ops`` or NumPy.
+            for logits when the compiled loss is a cross-entropy (``from_logits=True``), else the
+            squared error. A name out of `METRICS`, a Keras loss, or a callable ``(y_true, y_pred)
+            -> (n,)`` in TensorFlow, ``keras.ops`` or NumPy.
         n_repeats: donors per row, at least 1; n - 1 give the exact all-pairs value and more are not
             needed.
         groups: name -> columns that are shuffled together; only the groups are reported. A column
-            is a position, a feature
-            name or the name of an input; for inputs of higher rank a position along the last axis;
-            or a boolean array of
-            the shape of one example marks a region.
+            is a position, a feature name or the name of an input; for inputs of higher rank a
+            position along the last axis; or a boolean array of the shape of one example marks a
+            region.
         sample_weight: (n,) weights of the rows as receivers and as donors, of any scale: the mean
-            equals that of repeated
-            rows. The interval counts each given row as one independent observation.
+            equals that of repeated rows. The interval counts each given row as one independent
+            observation.
         seed: of the random order of the rows; the same seed gives the same shuffles whatever the
             model.
         feature_names: names of the columns; default ``x0, x1, ...``, the columns of a data frame,
-            or ``input[column]`` for
-            several inputs.
+            or ``input[column]`` for several inputs.
         batch_size: perturbed rows in one forward pass; default by the size of an example, at most
             4096.
         greater_is_better: direction of a callable metric; known for names and Keras losses.
@@ -137,8 +127,7 @@ def permutation_importance(
 
     Returns:
         An `Importance` in the unit of the metric, positive for a useful feature. A feature that the
-        model does not use and a
-        constant column get exactly 0 with an interval of no width.
+        model does not use and a constant column get exactly 0 with an interval of no width.
 
     Raises:
         TypeError: wrong kinds of arguments.
@@ -158,9 +147,8 @@ def permutation_importance(
 
     Differs from the paper:
         Fisher et al. give the ratio of losses as well and average over pairs with i != k; here it
-        is the difference, over all
-        pairs. The interval follows from the influence of each row, with Hall's correction for
-        skewness.
+        is the difference, over all pairs. The interval follows from the influence of each row, with
+        Hall's correction for skewness.
     """
     explain = permutation(
         n_repeats,
@@ -386,8 +374,8 @@ def mutual_information(
 
     Returns:
         An `Importance` in nats, at least 0. There is no interval (low, high and stderr are NaN):
-        rows
-        drawn with replacement hold ties, which ruin nearest-neighbour estimates. The score is NaN.
+        rows drawn with replacement hold ties, which ruin nearest-neighbour estimates. The score is
+        NaN.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -443,10 +431,8 @@ def correlation(x: Any, y: Any, *, feature_names: Sequence[str] | None = None) -
 
     Returns:
         An `Importance` in [0, 1], 0 for a constant column. The interval is Fisher's (by atanh r,
-        standard
-        error ``1 / sqrt(n - 3)``), from 0 where r itself may have either sign; NaN for more than
-        two
-        classes and for n < 4. The score is NaN.
+        standard error ``1 / sqrt(n - 3)``), from 0 where r itself may have either sign; NaN for
+        more than two classes and for n < 4. The score is NaN.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -891,11 +877,9 @@ def _interval(
     """Return a 95 % t interval with Hall's correction for a skewed mean.
 
     The end on the side of the long tail gets the whole correction, the other one half of it: small
-    samples that missed the
-    tail underestimate the skewness, and the whole correction then cuts the short end too hard
-    (coverage 94.2 to 96.3 % over
-    20,000 simulations each of 19 cases with n from 100 to 500, where t alone falls to 89.4 % and
-    Hall alone to 93.3 %).
+    samples that missed the tail underestimate the skewness, and the whole correction then cuts the
+    short end too hard (coverage 94.2 to 96.3 % over 20,000 simulations each of 19 cases with n from
+    100 to 500, where t alone falls to 89.4 % and Hall alone to 93.3 %).
     """
     t = _t_quantile(effective - 1.0)
     low, high = mean - t * stderr, mean + t * stderr

@@ -189,6 +189,17 @@ def test_no_use_is_exactly_zero_where_the_place_in_the_batch_matters(activation,
             assert (found.high == 0).all()
 
 
+def test_few_features_at_a_time_change_nothing(regression, monkeypatch):
+    whole = permutation_importance(regression, X, Y)
+    monkeypatch.setattr("tb_xai.importance._VALUES_AT_ONCE", 2 * 10 * N)  # two of three features
+    explain = permutation()(regression)
+    parts = explain(X, Y)
+    assert explain.traces() == 1
+    np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-5)
+    np.testing.assert_allclose(parts.high, whole.high, rtol=1e-5)
+    assert parts.score == pytest.approx(whole.score)
+
+
 # --- kinds of inputs ---
 
 
