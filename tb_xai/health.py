@@ -398,13 +398,14 @@ def _worst_errors(
     kept = [copy.weights[i] for mine in trained.values() for i in mine]
 
     def total() -> Any:
-        outputs = copy(x, training=False)
+        outputs, _, losses = _forward(copy, x)
         # Not by calling the losses, which turn everything into their own type first.
         parts = [
             w * tf.reduce_mean(f.call(tf.convert_to_tensor(a), o))
             for a, o, f, w in _terms(model, loss, y, outputs)
         ]
-        parts += [tf.reduce_sum(part) for part in copy.losses]
+        with losses:
+            parts += [tf.reduce_sum(part) for part in copy.losses]
         return tf.add_n([tf.cast(part, tf.float64) for part in parts])
 
     def derivatives() -> Any:
@@ -433,7 +434,7 @@ def _worst_errors(
 
 def _error(total: Any, weight: Any, gradient: Any, place: int, h: float, floor: float) -> float:
     """Return the relative error of one entry of a gradient."""
-    before = np.asarray(weight.value)
+    before = _numbers(weight)
     values = []
     for sign in (1, -1):
         moved = before.copy()
@@ -549,10 +550,8 @@ class _Measure:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in kept:
                 tape.watch(variable)
-            # What would be assigned (statistics, seeds, metrics) ends in the scope and is dropped.
-            with keras.StatelessScope(collect_losses=True, initialize_variables=False):
-                outputs = model(x, training=False)
-                activations = _activations(model, self._rows, outputs)
+            outputs, activations, losses = _forward(model, x, self._rows)
+            with losses:
                 if self._own_loss:
                     loss = model._compute_loss(
                         x=x, y=y, y_pred=outputs, sample_weight=weight, training=False
@@ -619,7 +618,7 @@ class _Measure:
             np.append(whole, whole.sum()),
             sizes,
         )
-        current = [np.array(weights[i].value) for row in self._rows for i in row.measured(weights)]
+        current = [_numbers(weights[i]) for row in self._rows for i in row.measured(weights)]
         counts = [len(row.measured(weights)) for row in self._rows]
         before = self._before if self._before is not None else [a * np.nan for a in current]
         self._before = current
@@ -752,6 +751,26 @@ def _dead(units: list[list[int]], low: Floats, high: Floats, n: int) -> Floats:
         constant = (least == most) & ((n > 1) | (most == 0))
         shares.append(float(constant.mean()))
     return np.array(shares)
+
+
+# --- forward passes -----------------------------------------------------------------------------
+
+
+def _forward(model: Any, x: Any, rows: Sequence[_Row] = ()) -> tuple[Any, Any, Any]:
+    """Return outputs, activations of layers, and a scope in which the model's losses are known.
+
+    What the model would assign (statistics, seeds, metrics) or add as a loss ends in the scopes.
+    """
+    forward = keras.StatelessScope(collect_losses=True, initialize_variables=False)
+    with forward:
+        outputs = model(x, training=False)
+    activations = _activations(model, rows, outputs) if rows else []
+    # Penalties on weights look for these in the scope; the layers above read them by themselves,
+    # which tells where they are.
+    known = [(v, v.value) for v in model.trainable_variables]
+    losses = keras.StatelessScope(known, collect_losses=True, initialize_variables=False)
+    losses.losses.extend(forward.losses)
+    return outputs, activations, losses
 
 
 # --- activations --------------------------------------------------------------------------------
@@ -1044,7 +1063,7 @@ def _in_float64(model: Any, x: Any) -> Any:
         copy = _rebuilt(model)
         if not copy.built or not copy.weights:
             copy(x, training=False)
-        copy.set_weights([np.asarray(w.value) for w in model.weights])
+        copy.set_weights([_numbers(w) for w in model.weights])
         narrow = [
             w.path for w in copy.weights if str(w.dtype) in ("float16", "bfloat16", "float32")
         ]
@@ -1085,7 +1104,8 @@ def _rebuilt(model: Any) -> Any:
         kind = "float64" if "float" in str(t.dtype) else t.dtype
         return keras.Input(batch_shape=t.shape, dtype=kind, name=t.name)
 
-    tensors = keras.tree.map_structure(wide, model.input)
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    tensors = keras.tree.map_structure(wide, inputs)
     return keras.models.clone_model(model, input_tensors=tensors, clone_function=copied)
 
 
@@ -1106,10 +1126,12 @@ def _widened(config: Any) -> Any:
 def _same_function(model: Any, copy: Any, given: gradients.Inputs, leaves: list[Any]) -> None:
     """Refuse a copy that does not compute what the model computes."""
     half = any("float16" in str(layer.compute_dtype) for layer in model._flatten_layers())
-    real, double = (
-        [tf.cast(t, tf.float64).numpy() for t in tf.nest.flatten(_forward(m, _pack(given, part)))]
-        for m, part in ((model, given.leaves), (copy, leaves))
-    )
+
+    def computed(which: Any, leaves: list[Any]) -> list[np.ndarray]:
+        run = tf.function(lambda x: tf.nest.flatten(_forward(which, x)[0]), autograph=False)
+        return [tf.cast(t, tf.float64).numpy() for t in run(_pack(given, leaves))]
+
+    real, double = computed(model, given.leaves), computed(copy, leaves)
     for a, b in zip(real, double, strict=True):
         tolerance = (0.1 if half else 1e-3) * max(1.0, float(np.abs(a).max(initial=0)))
         if a.shape != b.shape or not np.allclose(a, b, rtol=0, atol=tolerance, equal_nan=True):
@@ -1118,14 +1140,6 @@ def _same_function(model: Any, copy: Any, given: gradients.Inputs, leaves: list[
                 f"{type(model).__name__} {model.name!r} whose outputs differ by "
                 f"{float(np.abs(a - b).max()) if a.shape == b.shape else 'their shape'}"
             )
-
-
-def _forward(model: Any, x: Any) -> Any:
-    def run(x: Any) -> Any:
-        with keras.StatelessScope(collect_losses=True, initialize_variables=False):
-            return model(x, training=False)
-
-    return tf.function(run, autograph=False)(x)
 
 
 # --- shared -------------------------------------------------------------------------------------
@@ -1143,6 +1157,11 @@ def _each(change: Callable[[Any], Any], structure: Any) -> Any:
 
 def _wide(weight: Any) -> Any:
     return tf.float64 if str(weight.dtype) == "float64" else tf.float32
+
+
+def _numbers(weight: Any) -> np.ndarray:
+    """Return a copy of a weight's value, which training goes on to change in place."""
+    return np.array(keras.ops.convert_to_numpy(weight.value))
 
 
 def _name_of(loss: Any) -> str:
