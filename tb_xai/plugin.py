@@ -32,6 +32,9 @@ SOURCE_LIMIT = 512 * 1024 * 1024  # bytes read from disk for one answer
 STATIC = Path(__file__).resolve().parent / "static"
 STATIC_FILES = {
     "index.js": "text/javascript; charset=utf-8",
+    "overview.js": "text/javascript; charset=utf-8",
+    "maps.js": "text/javascript; charset=utf-8",
+    "features.js": "text/javascript; charset=utf-8",
     "index.css": "text/css; charset=utf-8",
     "index.html": "text/html; charset=utf-8",
 }

@@ -2,17 +2,11 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Failed, Loading } from "./async";
 import { EmptyPage, NothingHere, SkippedNotice } from "./empty";
-import { FeaturesView } from "./features/view";
 import { Help, helpOpen, useKeys } from "./keys";
-import { MapsView } from "./maps/view";
+import { bring, PageOf, TITLES } from "./pages";
 import { RunPicker } from "./run_picker";
-import { index, indexError, refresh, runs, showTag, showView, tag, tags, view, VIEWS, type View } from "./state";
+import { index, indexError, refresh, runs, showTag, showView, tag, tags, view, VIEWS } from "./state";
 import { StepBar } from "./step_bar";
-
-const PAGES: Record<View, { title: string; Page: () => JSX.Element }> = {
-  maps: { title: "Maps", Page: MapsView },
-  features: { title: "Features", Page: FeaturesView },
-};
 
 function Tabs(): JSX.Element {
   const list = useRef<HTMLDivElement>(null);
@@ -39,8 +33,9 @@ function Tabs(): JSX.Element {
           aria-controls="page"
           tabIndex={view.value === which ? 0 : -1}
           onClick={() => showView(which)}
+          onPointerEnter={() => bring(which)}
         >
-          {PAGES[which].title}
+          {TITLES[which]}
         </button>
       ))}
     </div>
@@ -81,14 +76,13 @@ function Content(): JSX.Element {
   if (!index.value) return <Loading what="what is logged" />;
   if (!runs.value.some((run) => run.tags.length)) return <EmptyPage />;
   if (!tag.value) return <NothingHere which={view.value} />;
-  const { Page } = PAGES[view.value];
-  return <Page />;
+  return <PageOf key={view.value} which={view.value} />;
 }
 
 export function App(): JSX.Element {
   useKeys();
   useEffect(() => {
-    document.title = `Explanations: ${PAGES[view.value].title}`;
+    document.title = `Explanations: ${TITLES[view.value]}`;
   }, [view.value]);
   return (
     <>

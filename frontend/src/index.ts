@@ -2,7 +2,8 @@ import "./styles.css";
 import { h, render as draw } from "preact";
 import { App } from "./app";
 import { followHost } from "./host";
-import { followAddress, poll, refresh } from "./state";
+import { bring } from "./pages";
+import { followAddress, poll, refresh, view } from "./state";
 
 /** TensorBoard calls this once in the plugin's frame. */
 export async function render(): Promise<void> {
@@ -18,6 +19,7 @@ export async function render(): Promise<void> {
   document.head.append(sheet);
   followHost(() => void refresh());
   followAddress();
+  bring(view.peek());
   await styled;
   const root = document.createElement("div");
   root.id = "tb-xai";

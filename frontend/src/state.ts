@@ -18,6 +18,10 @@ interface Field {
 
 const STORE = "tb_xai";
 const fields = new Map<string, Field>();
+/** How many fields there are: views bring their own when they are loaded. */
+const known = signal(0);
+/** The link that was applied last: what it says of fields that are still to come is theirs. */
+let applied: ReadonlyMap<string, string> = new Map();
 
 /** A part of the state that stands in the address; `""` means "automatic" where `initial` is `""`. */
 export function field<T extends string>(
@@ -26,10 +30,12 @@ export function field<T extends string>(
   allowed: readonly T[] | ((text: string) => boolean) = () => true,
   remembered = false,
 ): Signal<T> {
-  const made = signal<T>(initial);
   const allows =
     typeof allowed === "function" ? allowed : (text: string) => (allowed as readonly string[]).includes(text);
+  const text = applied.get(key);
+  const made = signal<T>(text !== undefined && allows(text) ? (text as T) : initial);
   fields.set(key, { signal: made as unknown as Signal<string>, initial, allows, remembered });
+  known.value = fields.size;
   return made;
 }
 
@@ -63,6 +69,8 @@ export const runFilter = field<string>("filter", "");
 /** What differs from a fresh page; a link always names the view, so that it is known as one. */
 export function currentLink(): Map<string, string> {
   const link = new Map<string, string>([["view", view.value]]);
+  const here = known.value;
+  for (const [key, text] of applied) if (here && !fields.has(key)) link.set(key, text);
   for (const [key, { signal: value, initial }] of fields)
     if (value.value !== initial && key !== "view") link.set(key, value.value);
   return link;
@@ -71,6 +79,7 @@ export function currentLink(): Map<string, string> {
 /** Sets every field from a link; what the link does not name becomes its default, so that a link shows one screen. */
 export function applyLink(link: ReadonlyMap<string, string>): void {
   batch(() => {
+    applied = link;
     for (const [key, { signal: value, initial, allows }] of fields) {
       const text = link.get(key);
       value.value = text !== undefined && allows(text) ? text : initial;
@@ -87,7 +96,7 @@ function recall(): Map<string, string> {
 }
 
 function remember(): void {
-  const kept: Record<string, string> = {};
+  const kept = Object.fromEntries([...recall()].filter(([key]) => !fields.has(key)));
   for (const [key, { signal: value, initial, remembered }] of fields)
     if (remembered && value.value !== initial) kept[key] = value.value;
   try {
@@ -153,6 +162,9 @@ export function poll(milliseconds = 5000): void {
 
 /* ---------- what is selected ---------- */
 
+/** Whether a tag has maps that are pictures. */
+const ofImages = (tag: TagInfo): boolean => tag.kind === "attribution" && tag.inputs?.[0]?.kind === "image";
+
 /** Whether a view can draw a tag. */
 export function accepts(which: View, tag: TagInfo): boolean {
   if (which === "maps") return tag.kind === "attribution";
@@ -172,8 +184,10 @@ export const view = computed<View>(() => {
 /** The run in focus: the one Maps shows. */
 export const run = computed<RunInfo | null>(() => {
   const all = runs.value;
-  const fitting = all.find((one) => tagsOf(view.value, one).length);
-  return all.find((one) => one.name === wantedRun.value) ?? fitting ?? all[0] ?? null;
+  const wanted = all.find((one) => one.name === wantedRun.value);
+  if (wanted) return wanted;
+  const pictured = view.value === "maps" ? all.find((one) => one.tags.some(ofImages)) : undefined;
+  return pictured ?? all.find((one) => tagsOf(view.value, one).length) ?? all[0] ?? null;
 });
 
 export const tags = computed<TagInfo[]>(() => tagsOf(view.value, run.value));
@@ -183,8 +197,7 @@ function firstOf(which: View, all: readonly TagInfo[]): TagInfo | null {
   const best =
     which === "features"
       ? all.find((one) => one.kind === "importance")
-      : (all.find((one) => one.method === "integrated_gradients" && one.inputs?.[0]?.kind === "image") ??
-        all.find((one) => one.inputs?.[0]?.kind === "image"));
+      : (all.find((one) => one.method === "integrated_gradients" && ofImages(one)) ?? all.find(ofImages));
   return best ?? all[0] ?? null;
 }
 

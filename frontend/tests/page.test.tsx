@@ -11,6 +11,8 @@ import { stepName } from "../src/step_bar";
 import { json, safetensors, serve, settle, type Asked } from "./answers";
 
 let root: HTMLElement;
+// what the page loads when it is first shown
+await import("../src/maps/view");
 const text = (): string => root.textContent ?? "";
 const draw = async (): Promise<void> => {
   await act(async () => {

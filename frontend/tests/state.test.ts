@@ -75,6 +75,25 @@ describe("links", () => {
     expect(state.currentLink()).toEqual(saved);
   });
 
+  it("keep what belongs to a view that is still to be loaded, for when it is", () => {
+    state.applyLink(
+      new Map([
+        ["later.rank", "peak"],
+        ["later.top", "many"],
+      ]),
+    );
+    expect([...state.currentLink()]).toEqual([
+      ["view", "maps"],
+      ["later.rank", "peak"],
+      ["later.top", "many"],
+    ]);
+    const rank = state.setting("later.rank", "step", ["step", "peak"]);
+    const top = state.setting("later.top", "10", ["5", "10"]);
+    expect([rank.value, top.value]).toEqual(["peak", "10"]);
+    rank.value = "step";
+    expect([...state.currentLink().keys()]).toEqual(["view"]);
+  });
+
   it("with values that are not allowed fall back to defaults", () => {
     state.applyLink(
       new Map([
@@ -143,6 +162,18 @@ describe("what is selected", () => {
     expect(state.shownRuns.value.map((run) => run.name)).toEqual(["table", "table2"]);
     state.showRuns(["table2"]);
     expect(state.shownRuns.value.map((run) => run.name)).toEqual(["table2"]);
+  });
+
+  it("opens maps on the run with pictures, wherever it stands, unless another is wished", () => {
+    const rows = tag("gradients", [0], { inputs: [{ name: "x", shape: [30], kind: "flat" }] });
+    state.index.value = { ...INDEX, runs: [{ name: "a table", tags: [rows] }, ...INDEX.runs] };
+    state.showView("maps");
+    expect(state.run.value?.name).toBe("digits");
+    state.showRun("a table");
+    expect([state.run.value?.name, state.tag.value?.name]).toEqual(["a table", "gradients"]);
+    state.index.value = { ...INDEX, runs: [{ name: "a table", tags: [rows] }] };
+    state.applyLink(new Map([["view", "maps"]]));
+    expect(state.run.value?.name).toBe("a table");
   });
 
   it("is nothing when nothing is logged", () => {

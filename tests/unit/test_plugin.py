@@ -576,7 +576,9 @@ def test_static_files_have_literal_types_and_etags(
     get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plugin, "STATIC", tmp_path)
-    (tmp_path / "index.js").write_text("export function render() {}\n" * 100)
+    assert {"index.js", "overview.js", "maps.js", "features.js"} < set(plugin.STATIC_FILES)
+    for name in plugin.STATIC_FILES:
+        (tmp_path / name).write_text("export function render() {}\n" * 100)
     (tmp_path / "index.css").write_text("body { color: red }")
     (tmp_path / "index.html").write_text("<!doctype html>")
     (tmp_path / "secret.txt").write_text("secret")

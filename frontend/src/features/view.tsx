@@ -208,7 +208,7 @@ function Panels({ loaded }: { loaded: Loaded }): JSX.Element {
   );
 }
 
-export function FeaturesView(): JSX.Element {
+export function Page(): JSX.Element {
   const name = tag.value?.name ?? "";
   const chosen = shownRuns.value;
   const key = chosen.length

@@ -62,7 +62,7 @@ function aheadOf(count: number, at: number, bytes: number, on: boolean): number[
   );
 }
 
-export function MapsView(): JSX.Element {
+export function Page(): JSX.Element {
   const [area, room] = useRoom();
   const [range, setRange] = useState<{ columns: readonly [number, number]; rows: readonly [number, number] } | null>(
     null,
