@@ -129,7 +129,7 @@ def test_a_gap_calls_for_more_steps_only_where_it_is_and_only_up_to_the_cap() ->
     for steps, a in [(2, once), (8, capped)]:
         nodes, weights = gauss_legendre(steps)
         slope = 100 / np.cosh(200 * nodes) ** 2
-        assert a.values[1, 0] == pytest.approx(2 * weights @ slope, rel=1e-4)
+        assert a.values[1, 0] == pytest.approx(2 * weights @ slope, rel=5e-4)
         truth = abs(a.values[1].sum() - 1.5) / 1.5
         assert a.gap[1] == pytest.approx(truth, rel=1e-3)
         assert a.gap[1] > 0.05

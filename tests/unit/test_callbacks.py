@@ -238,6 +238,8 @@ def test_the_last_epoch_is_logged_when_training_stops_early(tmp_path: Path) -> N
 
 def test_only_steps_within_an_epoch_cost_the_async_dispatch(tmp_path: Path) -> None:
     # Keras looks at this mark of the bound hook to decide whether callbacks may run aside.
+    if not hasattr(keras.callbacks.Callback.on_train_batch_end, "_is_default"):
+        pytest.skip("this Keras never runs callbacks aside")
     default = SaliencyCallback(tmp_path, X, Y)
     assert getattr(default.on_train_batch_end, "_is_default", False)
     batches = SaliencyCallback(tmp_path, X, Y, every_n_batches=1)
@@ -402,8 +404,8 @@ def test_one_output_of_several(tmp_path: Path) -> None:
     source = keras.Input((D,))
     hidden = layers.Dense(4, activation="relu")(source)
     outputs = {
-        "kind": layers.Dense(K, activation="softmax")(hidden),
-        "size": layers.Dense(1)(hidden),
+        "kind": layers.Dense(K, activation="softmax", name="kind")(hidden),
+        "size": layers.Dense(1, name="size")(hidden),
     }
     model = keras.Model(source, outputs)
     model.compile("sgd", {"kind": "sparse_categorical_crossentropy", "size": "mse"})
@@ -436,6 +438,7 @@ class Lazy(keras.Model):
 
 def run(kind: str, log_dir: Path | None) -> list[np.ndarray]:
     """Train in one way, with callbacks or without, and return everything that training leaves."""
+    keras.utils.clear_session()  # older Keras keeps its own generator when it is given a seed
     keras.utils.set_random_seed(3)
     head = [layers.Dense(K, activation="softmax", dtype="float32")]
     stack = [layers.Dense(6, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.3)]
