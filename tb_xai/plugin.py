@@ -207,6 +207,8 @@ def _describe(tag: str, outline: reader.Outline, last: summary.Record) -> dict[s
     if last.kind == "importance":
         described["metric"] = str(meta.get("metric") or "")
         described["features"] = _length(figures, "mean")
+    elif last.kind == "health":
+        described["layers"] = _length(figures, "weight_norm")
     else:
         described["examples"] = _length(figures, "output", "sum_abs", "sum")
     described["steps"] = outline.steps
@@ -620,9 +622,12 @@ def series(
             )
         found = {name: found[name] for name in dict.fromkeys((*axes, *figures))}
     else:
-        found.pop("prediction", None)
+        for large in ("prediction", "gradient_histogram"):
+            found.pop(large, None)
     last = log.record(run, tag, int(found["steps"][-1])) if len(found["steps"]) else None
     names = log.feature_names(run, tag)
+    if last is not None and last.kind == "health":
+        names = _names(last.meta.get("layers"), _length(last.figures, "weight_norm"))
     if columns is not None:
         width = max((array.shape[1] for array in found.values() if array.ndim > 1), default=0)
         if max(columns, default=-1) >= width:
@@ -647,8 +652,25 @@ def series(
         "metric": str(last.meta["metric"]) if last and last.meta.get("metric") else None,
         "missing": [{"step": step, "reason": why} for step, why in log.missing(run, tag)],
     }
+    if last is not None and last.kind == "health":
+        answer |= _health(log.records(run, tag), columns)
     wire = {name: _for_the_wire(name, array) for name, array in found.items()}
     return _pack(wire, answer), answer
+
+
+def _health(records: Sequence[summary.Record], columns: Sequence[int] | None) -> dict[str, Any]:
+    """What a matrix of layers and steps shows beside its figures, of each step or of the last."""
+    meta = records[-1].meta
+    words = [_names(record.meta.get("states")) for record in records]
+    return {
+        "states": [
+            row if row is None or columns is None else _picked(row, columns) for row in words
+        ],
+        "n": meta.get("n"),
+        "dead_bound": meta.get("dead_bound"),
+        "thresholds": meta.get("thresholds"),
+        "histogram_edges": meta.get("histogram_edges"),
+    }
 
 
 def _picked(names: Sequence[str], columns: Sequence[int]) -> list[str]:

@@ -353,6 +353,13 @@ def test_a_deep_sigmoid_network_has_vanishing_gradients() -> None:
     assert "vanishing" not in words[18:]
 
 
+def test_a_small_loss_alone_is_not_vanishing() -> None:
+    parts = layers.Dense(8, activation="tanh"), layers.Dense(1)
+    found = health.measure()(built(*parts, loss=lambda a, b: 1e-9 * tf.square(a - b)))(X, Y)
+    assert found.gradient_norm.max() < health.VANISHING
+    assert health.states(found) == ["healthy", "healthy"]
+
+
 def test_weights_that_blow_up_explode_and_then_are_not_finite() -> None:
     model = built(layers.Dense(8, activation="relu"), layers.Dense(1))
     explain = health.measure()(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 import tensorflow as tf
 from keras import layers
 
-from tb_xai import health, reader
+from tb_xai import health, plugin, reader
 from tb_xai.callbacks import ModelHealthCallback, SaliencyCallback
 
 N, D = 48, 5
@@ -285,6 +287,32 @@ def test_training_that_diverges_is_logged_to_the_end(tmp_path: Path) -> None:
     last = logged(tmp_path)[-1]
     assert "not finite" in last.meta["states"]
     assert last.figures["not_finite"].sum() > 0
+
+
+def test_the_page_gets_a_matrix_of_layers_and_steps(tmp_path: Path) -> None:
+    fit(mlp(), [ModelHealthCallback(tmp_path, X[:20], Y[:20])])
+    log = reader.open(tmp_path)
+    (tag,) = plugin.index(log)["runs"][0]["tags"]
+    assert (tag["name"], tag["kind"], tag["layers"]) == ("model_health", "health", 3)
+    body, answer = plugin.series(log, ".", "model_health")
+    tensors = safetensors.numpy.load(body)
+    assert set(tensors) == {"steps", "wall_times", "epochs", *FIGURES}
+    assert all(tensors[name].shape == (3, 3) for name in FIGURES)
+    assert tensors["not_finite"].dtype == np.int32
+    records = logged(tmp_path)
+    assert answer["kind"] == "health"
+    assert answer["names"] == records[0].meta["layers"]
+    assert answer["states"] == [record.meta["states"] for record in records]
+    assert (answer["n"], answer["dead_bound"]) == (20, 0.15)
+    assert answer["thresholds"] == health.thresholds()
+    json.dumps(answer)
+    body, answer = plugin.series(log, ".", "model_health", ["gradient_histogram", "dead"], [2])
+    tensors = safetensors.numpy.load(body)
+    bins = len(answer["histogram_edges"]) + 1
+    assert tensors["gradient_histogram"].shape == (3, 1, bins)
+    assert tensors["dead"].shape == (3, 1)
+    assert answer["names"] == ["head"]
+    assert [len(words) for words in answer["states"]] == [1, 1, 1]
 
 
 # --- refusals -----------------------------------------------------------------------------------
