@@ -479,7 +479,10 @@ class _Measure:
             _check_loss(model, loss)
         self._chunks, self._batch_size = chunks, batch_size
         self._rows = _rows(model)
-        self._functions: dict[Any, tuple[Any, list[list[int]]]] = {}
+        self._half = any(
+            getattr(layer, "compute_dtype", "") == "float16" for layer in model._flatten_layers()
+        )
+        self._functions: dict[Any, tuple[Any, list[list[int]], list[Any]]] = {}
         self._before: list[np.ndarray] | None = None
         self._traces = 0
 
@@ -497,10 +500,10 @@ class _Measure:
         weights = list(self._model.weights)
         trainable = [row.trainable(weights) for row in self._rows]
         specs = _each(lambda a: tf.TensorSpec((None, *a.shape[1:]), tf.as_dtype(a.dtype)), data)
-        sums = [tf.zeros(weights[i].shape, _wide(weights[i])) for mine in trainable for i in mine]
         key = (repr(specs), repr(trainable))
         if key not in self._functions:
             units: list[list[int]] = []
+            sums = [tf.zeros(weights[i].shape, _wide(weights[i])) for m in trainable for i in m]
 
             def traced(data: Any, sums: Any, scale: Any) -> Any:
                 self._traces += 1
@@ -511,12 +514,8 @@ class _Measure:
                 [tf.TensorSpec(s.shape, s.dtype) for s in sums],
                 tf.TensorSpec((), tf.float32),
             )
-            self._functions[key] = concrete, units
-        function, units = self._functions[key]
-        half = any(
-            getattr(layer, "compute_dtype", "") == "float16"
-            for layer in self._model._flatten_layers()
-        )
+            self._functions[key] = concrete, units, sums
+        function, units, sums = self._functions[key]
         size = -(-given.n // self._chunks)
         size = min(size, self._batch_size or size)
         found = []
@@ -525,8 +524,8 @@ class _Measure:
             part = _each(tf.convert_to_tensor, _each(operator.itemgetter(rows_of), data))
             rows = len(part[0][0])
             # float16 swallows small gradients and overflows at large ones: see tb_xai.gradients.
-            scale = gradients.SCALE * rows if half else 1.0
-            for attempt in range(5 if half else 1):
+            scale = gradients.SCALE * rows if self._half else 1.0
+            for attempt in range(5 if self._half else 1):
                 one = function(part, sums, tf.constant(scale / 16**attempt, tf.float32))
                 if np.isfinite(one["squares"].numpy()).all():
                     break
