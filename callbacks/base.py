@@ -88,6 +88,8 @@ def shapes(structure: Any) -> str:
 
 def kind_of(leaf: np.ndarray) -> str:
     """How an input is best looked at: "image", "flat", "sequence" or "other"."""
+    if leaf.dtype.kind in "OSU":
+        return "other"
     if leaf.ndim == 4:
         return "image"
     if leaf.ndim == 3:
