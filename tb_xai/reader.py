@@ -109,6 +109,7 @@ def open(logdir: str | os.PathLike[str]) -> Log:  # noqa: A001
 
     Raises:
         FileNotFoundError: there is no such directory.
+        TypeError: not a path.
 
     Example:
         >>> import tempfile, numpy as np
@@ -123,6 +124,8 @@ def open(logdir: str | os.PathLike[str]) -> Log:  # noqa: A001
         (1, 4, 4)
         >>> writer.close()
     """
+    if not isinstance(logdir, (str, os.PathLike)) or not os.fspath(logdir):
+        raise TypeError(f"logdir must be a path. Received: logdir={logdir!r}")
     root = os.fspath(logdir)
     if "://" not in root:
         root = str(Path(root).expanduser())
@@ -550,7 +553,7 @@ class Log:
         for stored in self._series(run, tag).stored:
             if stored.record.step == step:
                 return stored
-        raise UnknownError(f"step must be one that tag {tag!r} logged. Received: step={step}")
+        raise UnknownError(f"step must be one that tag {tag!r} logged. Received: step={step!r}")
 
     def _record(self, run: str, tag: str, stored: Stored) -> Record:
         if stored.file is None:

@@ -100,6 +100,11 @@ def test_unknown_names_are_one_sentence(synthetic_log: Path) -> None:
         log.arrays("digits", "saliency", 1, [16])
     with pytest.raises(FileNotFoundError, match="logdir must be a directory"):
         reader.open(synthetic_log / "nope")
+    for path in (None, "", 3):
+        with pytest.raises(TypeError, match=f"logdir must be a path. Received: logdir={path!r}"):
+            reader.open(path)  # type: ignore[arg-type]
+    with pytest.raises(reader.UnknownError, match="Received: step='1'"):
+        log.arrays("digits", "saliency", "1")  # type: ignore[arg-type]
 
 
 def test_the_training_directory_itself_is_run_dot(tmp_path: Path) -> None:
