@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import math
+import numbers
 import os
 import random
 import re
@@ -23,6 +25,9 @@ from tb_xai import summary
 
 # Records that could not be written wait for the next attempt; of more than these the oldest go.
 KEPT_FOR_RETRY = 4
+
+# Halves of surrogate pairs, which no encoding can write.
+_UNWRITABLE = re.compile("[\ud800-\udfff]")
 
 # Which callback logs which (directory, tag), to find two of them in one fit.
 _claims: weakref.WeakValueDictionary[tuple[str, str], ExplanationCallback] = (
@@ -114,9 +119,28 @@ def words(name: str, values: Any) -> list[str] | None:
     """`values` as a list of names, or None."""
     if values is None:
         return None
-    if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
+    # An array, the columns of a data frame and the keys of a dictionary are lists of names as well.
+    several = hasattr(values, "__iter__") and hasattr(values, "__len__")
+    if not several or isinstance(values, (str, bytes, Mapping)):
         raise TypeError(f"{name} must be a list of names. Received: {values!r}")
     return [str(value) for value in values]
+
+
+def scheduled(every: Any) -> int | Callable[[int], bool]:
+    """`every` as a whole number of epochs or a callable of one argument, or a sentence."""
+    if not callable(every):
+        return whole("every", every, 1)
+    try:
+        inspect.signature(every).bind(0)
+    except TypeError as error:
+        raise TypeError(
+            "every must take the number of finished epochs when it is a callable. "
+            f"Received: {every!r} ({error})"
+        ) from error
+    except ValueError:  # a built-in that does not tell its arguments
+        pass
+    checked: Callable[[int], bool] = every
+    return checked
 
 
 class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -174,14 +198,22 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         from_dataset: int = 16,
     ) -> None:
         super().__init__()
-        if not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir):
-            raise TypeError(f"log_dir must be the path of a directory. Received: {log_dir!r}")
-        path = os.fspath(log_dir)
-        self.log_dir = path if "://" in path else str(Path(path).expanduser().absolute())
-        if not isinstance(tag, str) or not tag.strip():
-            raise ValueError(f"tag must be a name that is not empty. Received: {tag!r}")
+        path = os.fspath(log_dir) if isinstance(log_dir, (str, os.PathLike)) else ""
+        if not path:
+            raise TypeError(f"log_dir must be the path of a directory. Received: {_brief(log_dir)}")
+        try:
+            self.log_dir = path if "://" in path else str(Path(path).expanduser().absolute())
+        except RuntimeError as error:  # no such user
+            raise ValueError(
+                f"log_dir must be the path of a directory. Received: {path!r} ({error})"
+            ) from error
+        if not isinstance(tag, str) or not tag.strip() or _UNWRITABLE.search(tag):
+            raise ValueError(
+                "tag must be a name that is not empty and can be written as UTF-8. "
+                f"Received: {tag!r}"
+            )
         self.tag = tag
-        self.every = every if callable(every) else whole("every", every, 1)
+        self.every = scheduled(every)
         self.every_n_batches = (
             None if every_n_batches is None else whole("every_n_batches", every_n_batches, 1)
         )
@@ -208,6 +240,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if isinstance(feature_names, Mapping)
             else words("feature_names", feature_names)
         )
+        if feature_names is None and hasattr(x, "columns"):
+            self.feature_names = words("feature_names", x.columns)
         self.scalars = bool(scalars)
         self.strict = bool(strict)
         self._from_dataset = from_dataset
@@ -341,10 +375,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Explain when a multiple of `every_n_batches` was passed; stands in for Keras' hook."""
         if not self._running or self._step is None or not self.every_n_batches:
             return
-        before, self._step = self._step, self._epoch_starts_at + batch + 1
         per_epoch = (self.params or {}).get("steps")
+        done = batch + 1
         if per_epoch:
-            self._epoch = math.floor(self._epoch) + min((batch + 1) / per_epoch, 1 - 1e-9)
+            done = min(done, per_epoch)  # the last of several steps per execution may be short
+            self._epoch = math.floor(self._epoch) + min(done / per_epoch, 1 - 1e-9)
+        before, self._step = self._step, self._epoch_starts_at + done
         if self._step // self.every_n_batches > before // self.every_n_batches:
             self._log()
 
@@ -414,14 +450,15 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _claim(self) -> None:
         """Refuse a second callback with this tag and directory in the same fit."""
-        other = _claims.get((self.log_dir, self.tag))
+        place = self.log_dir if "://" in self.log_dir else os.path.realpath(self.log_dir)
+        other = _claims.get((place, self.tag))
         # Keras hands the same dict of parameters to every callback of one fit.
         if other not in (None, self) and other._running and other.params is self.params:
             raise ValueError(
                 "Callbacks that share a log_dir must have different tags: give one of them "
                 f"tag=... . Received: tag={self.tag!r} twice, log_dir={self.log_dir!r}"
             )
-        _claims[self.log_dir, self.tag] = self
+        _claims[place, self.tag] = self
 
     def _open(self, examples: Examples, dry_run: Explained) -> None:
         """Open the shared writer of the directory and write the probe set."""
@@ -452,6 +489,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         except Exception as error:
             if writer is not None:
                 writer.close()
+            if isinstance(error, ValueError) and "Received: " in str(error):
+                raise  # a sentence of ours
             raise ValueError(
                 "log_dir must be a directory that can be written. "
                 f"Received: {self.log_dir!r} ({_told(error)})"
@@ -569,6 +608,8 @@ def _array(name: str, value: Any) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of one shape. Received: {error}") from error
+    if array.dtype == object and all(isinstance(v, (numbers.Real, np.bool_)) for v in array.flat):
+        array = array.astype(np.float64)  # the columns of a data frame may be numbers and flags
     if array.dtype.kind in "OS" and array.ndim and array.size:
         items = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in array.flat]
         if all(isinstance(item, str) for item in items):
@@ -627,6 +668,10 @@ def _from_arrays(x: Any, y: Any, sample_weight: Any, n: int | None) -> Examples:
 
 def _draw(source: Any, n: int) -> Examples:
     """The first n examples of a dataset, which is left as it was."""
+    if any(len(s) == 0 for s in _shapes_of_elements(source)):
+        raise ValueError(
+            f"x must be a dataset of batches, such as dataset.batch(32). Received: {_brief(source)}"
+        )
     parts: list[tuple[Any, ...]] = []
     count = 0
     with _generators_left_alone():
@@ -658,6 +703,13 @@ def _draw(source: Any, n: int) -> Examples:
         ) from error
     x, y, sample_weight = (*whole_parts, None, None)[:3]
     return _from_arrays(x, y, sample_weight, n)
+
+
+def _shapes_of_elements(dataset: Any) -> list[Any]:
+    """The shapes of what a tf.data.Dataset yields, where they have a known rank."""
+    spec = getattr(dataset, "element_spec", ())
+    found = leaves(spec).values()
+    return [s.shape for s in found if getattr(getattr(s, "shape", None), "rank", None) is not None]
 
 
 def _batches_of_copy(source: Any) -> Generator[Any, None, None]:

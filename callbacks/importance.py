@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tb_xai import importance
-from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback
+from tb_xai import gradients, importance
+from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback, words
 
 
 class PermutationImportanceCallback(ExplanationCallback):
@@ -104,7 +104,8 @@ class PermutationImportanceCallback(ExplanationCallback):
         strict: bool = False,
     ) -> None:
         if feature_names is None and hasattr(x, "columns"):
-            feature_names = [str(name) for name in x.columns]
+            feature_names = x.columns
+        names = words("feature_names", feature_names)
         super().__init__(
             log_dir,
             x,
@@ -118,7 +119,7 @@ class PermutationImportanceCallback(ExplanationCallback):
             n_examples=n_examples,
             example_names=example_names,
             class_names=class_names,
-            feature_names=feature_names,
+            feature_names=names,
             batch_size=batch_size,
             scalars=scalars,
             strict=strict,
@@ -130,7 +131,7 @@ class PermutationImportanceCallback(ExplanationCallback):
             metric=metric,
             groups=groups,
             seed=self.seed,
-            feature_names=None if feature_names is None else list(feature_names),
+            feature_names=names,
             batch_size=self.batch_size,
             greater_is_better=greater_is_better,
         )
@@ -138,6 +139,7 @@ class PermutationImportanceCallback(ExplanationCallback):
     _shows_examples = False
 
     def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
+        gradients.check_inputs(model, examples.x, text=True)
         explain = self._binder(model)
         self.explain = explain
         grouped = self._grouped

@@ -273,6 +273,16 @@ def test_a_restart_explains_the_weights_that_were_restored(tmp_path: Path) -> No
     assert np.abs(first - trained).max() <= np.abs(trained).max() / 1000
 
 
+def test_batches_are_counted_as_they_are_when_several_are_one_execution(tmp_path: Path) -> None:
+    model = mlp()
+    model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=3)
+    fit(model, [SaliencyCallback(tmp_path, X[:4], Y[:4], every_n_batches=1)])
+    # 4 batches an epoch: one execution of three and one of the rest
+    assert steps(tmp_path) == [0, 3, 4, 7, 8]
+    epochs = [r.meta["epoch"] for r in reader.open(tmp_path).records(".", "saliency")]
+    np.testing.assert_allclose(epochs, [0, 0.75, 1, 1.75, 2])
+
+
 def test_budget_leaves_out_what_would_cost_too_much(tmp_path: Path) -> None:
     fit(mlp(), [SaliencyCallback(tmp_path / "a", X[:4], Y[:4], budget=1e-9)], epochs=4)
     assert steps(tmp_path / "a") == [0, 4]
@@ -373,8 +383,43 @@ def test_several_inputs(tmp_path: Path, form: str) -> None:
 def test_a_data_frame_names_its_columns(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcde"))
-    fit(mlp(), [PermutationImportanceCallback(tmp_path, frame, pandas.Series(Y), n_repeats=2)])
-    assert reader.open(tmp_path).feature_names(".", "permutation_importance") == list("abcde")
+    frame["b"] = frame["b"] > 0  # numbers and flags together
+    fit(
+        mlp(),
+        [
+            SaliencyCallback(tmp_path, frame[:4], Y[:4]),
+            PermutationImportanceCallback(tmp_path, frame, pandas.Series(Y), n_repeats=2),
+        ],
+    )
+    log = reader.open(tmp_path)
+    for tag in ("saliency", "permutation_importance"):
+        assert log.feature_names(".", tag) == list("abcde")
+
+
+def test_names_may_be_columns_keys_and_arrays(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    columns = pandas.Index(list("abcde"))
+    classes = {"one": 1, "two": 2, "three": 3}.keys()
+    fit(
+        mlp(),
+        [
+            SaliencyCallback(
+                tmp_path,
+                X[:4],
+                Y[:4],
+                feature_names=np.array(columns),
+                class_names=classes,
+                example_names=pandas.RangeIndex(4),
+            ),
+            PermutationImportanceCallback(tmp_path, X, Y, n_repeats=2, feature_names=columns),
+        ],
+    )
+    log = reader.open(tmp_path)
+    for tag in ("saliency", "permutation_importance"):
+        assert log.feature_names(".", tag) == list("abcde")
+    meta = log.probe(".", log.records(".", "saliency")[0].meta["probe"]).meta
+    assert meta["class_names"] == list(classes)
+    assert meta["example_names"] == list("0123")
 
 
 @pytest.mark.parametrize(
@@ -564,14 +609,20 @@ class Break(keras.callbacks.Callback):
             self.log_dir.unlink()
 
 
+def sentences(warned: Any) -> list[str]:
+    """What we warned of; frameworks may warn of themselves in between."""
+    return [str(w.message) for w in warned if w.category is RuntimeWarning]
+
+
 def test_training_survives_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     log_dir = tmp_path / "log"
     callback = SaliencyCallback(log_dir, X[:4], Y[:4])
-    with pytest.warns(RuntimeWarning) as told:
+    with pytest.warns(RuntimeWarning) as warned:
         history = fit(mlp(), [callback, Break(log_dir, 1, 3)], epochs=5)
     assert len(history["loss"]) == 5
+    told = sentences(warned)
     assert len(told) == 1  # nothing is lost in the end, so nothing more is said
-    assert "could not write step 2; training goes on" in str(told[0].message)
+    assert "could not write step 2; training goes on" in told[0]
     assert steps(log_dir) == [2, 3, 4, 5]  # what waited is written first
     log = reader.open(log_dir)
     assert log.probe(".", log.records(".", "saliency")[0].meta["probe"]).inputs["x"].shape == (4, D)
@@ -580,11 +631,12 @@ def test_training_survives_a_log_that_cannot_be_written(tmp_path: Path) -> None:
 def test_what_is_lost_is_said_at_the_end(tmp_path: Path) -> None:
     log_dir = tmp_path / "log"
     callback = SaliencyCallback(log_dir, X[:4], Y[:4])
-    with pytest.warns(RuntimeWarning) as told:
+    with pytest.warns(RuntimeWarning) as warned:
         fit(mlp(), [callback, Break(log_dir, 1, 99)], epochs=8)
+    told = sentences(warned)
     assert len(told) == 2
-    assert "lacks steps of 'saliency'" in str(told[1].message)
-    assert str(told[1].message).endswith("Received: 7 steps, [2, 3, 4, 5, 6, 7, 8]")
+    assert "lacks steps of 'saliency'" in told[1]
+    assert told[1].endswith("Received: 7 steps, [2, 3, 4, 5, 6, 7, 8]")
 
 
 def test_strict_raises_when_the_log_cannot_be_written(tmp_path: Path) -> None:
@@ -628,13 +680,14 @@ def picky(outputs: Any, y: Any) -> Any:
 
 def test_an_explanation_that_fails_later_does_not_stop_training(tmp_path: Path) -> None:
     callback = SaliencyCallback(tmp_path, X[:4], Y[:4], target=picky)
-    with pytest.warns(RuntimeWarning) as told:
+    with pytest.warns(RuntimeWarning) as warned:
         history = fit(mlp(), [callback, Poison()], epochs=4)
     assert steps(tmp_path) == [0, 1]
     assert len(history["loss"]) == 4
     assert np.isnan(history["xai_saliency_sum_abs"][1:]).all()
-    assert "could not explain step 2; training goes on" in str(told[0].message)
-    assert str(told[1].message).endswith("could not be explained. Received: 3 steps, [2, 3, 4]")
+    told = sentences(warned)
+    assert "could not explain step 2; training goes on" in told[0]
+    assert told[1].endswith("could not be explained. Received: 3 steps, [2, 3, 4]")
     strict = SaliencyCallback(tmp_path, X[:4], Y[:4], target=picky, tag="s", strict=True)
     with pytest.raises(tf.errors.InvalidArgumentError):
         fit(mlp(), [strict, Poison()])
@@ -658,6 +711,21 @@ NAN = X[:4].copy()
 NAN[2, 1] = np.nan
 WRONG_AT_ONCE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("log_dir", lambda d: SaliencyCallback(None, X, Y), "log_dir must be .*Received: None"),
+    (
+        "x first",
+        lambda d: SaliencyCallback(X, Y, d),
+        r"log_dir .*Received: array of shape \(48, 5\)$",
+    ),
+    (
+        "nobody's log_dir",
+        lambda d: SaliencyCallback("~nobody.here/a", X, Y),
+        "log_dir .*Received: '~",
+    ),
+    (
+        "every of nothing",
+        lambda d: SaliencyCallback(d, X, Y, every=lambda: True),
+        "every must take the number of finished epochs.*Received: <function",
+    ),
     ("empty log_dir", lambda d: SaliencyCallback("", X, Y), "log_dir must be .*Received: ''"),
     ("every", lambda d: SaliencyCallback(d, X, Y, every=0), "every must be .*Received: 0"),
     ("every float", lambda d: SaliencyCallback(d, X, Y, every=1.5), "every must .*Received: 1.5"),
@@ -677,6 +745,7 @@ WRONG_AT_ONCE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("batch", lambda d: SaliencyCallback(d, X, Y, batch_size=0), "batch_size must .*Received: 0"),
     ("n_examples", lambda d: SaliencyCallback(d, X, Y, n_examples=0), "n_examples .*Received: 0"),
     ("tag", lambda d: SaliencyCallback(d, X, Y, tag=" "), "tag must be .*Received: ' '"),
+    ("odd tag", lambda d: SaliencyCallback(d, X, Y, tag="a\udc80"), "tag must be .*Received: 'a"),
     ("NaN", lambda d: SaliencyCallback(d, NAN, Y[:4]), "x must be finite.*first of them 2$"),
     (
         "empty",
@@ -774,7 +843,7 @@ WRONG_FOR_THE_MODEL: list[tuple[str, Callable[[Path], Any], str]] = [
     (
         "unwritable",
         lambda d: SaliencyCallback((d / "file"), X[:4], Y[:4]),
-        "log_dir must be a directory that can be written. Received: ",
+        "^log_dir must be a directory that can be written. Received: log_dir='[^:]*: [^:]*$",
     ),
     (
         "a target that is not one score per example",
@@ -794,7 +863,7 @@ WRONG_FOR_THE_MODEL: list[tuple[str, Callable[[Path], Any], str]] = [
     (
         "importance shape",
         lambda d: PermutationImportanceCallback(d, X[:, :3], Y),
-        "Received: ",
+        r"x must have shape \(n, 5\) for input .*Received: shape \(48, 3\)$",
     ),
     (
         "unknown column",
@@ -818,6 +887,15 @@ def test_refused_before_the_first_epoch(tmp_path: Path, make: Any, sentence: str
     assert not begun
 
 
+def test_one_directory_under_two_names_is_one_directory(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for other in (tmp_path / "link", f"{tmp_path}/b/../a/"):
+        twice = [SaliencyCallback(place, X[:4], Y[:4]) for place in (tmp_path / "a", other)]
+        with pytest.raises(ValueError, match=r"must have different tags.*Received: tag='saliency'"):
+            fit(mlp(), twice)
+
+
 def test_an_input_without_gradient_is_refused(tmp_path: Path) -> None:
     model = keras.Sequential(
         [keras.Input((D,)), layers.Lambda(tf.round), layers.Dense(K, "softmax")]
@@ -831,7 +909,10 @@ def test_an_input_without_gradient_is_refused(tmp_path: Path) -> None:
     ("data", "sentence"),
     [
         (tf.data.Dataset.from_tensor_slices((X, Y)).take(0).batch(4), "probe set is empty"),
-        (tf.data.Dataset.from_tensor_slices((X, Y)), "Received: "),
+        (
+            tf.data.Dataset.from_tensor_slices((X, Y)),
+            r"x must be a dataset of batches, such as dataset.batch\(32\). Received: <",
+        ),
     ],
     ids=["empty", "not batched"],
 )
