@@ -848,3 +848,14 @@ def test_importance_keeps_names_and_no_rows(case: str, tmp_path: Path) -> None:
     other.on_epoch_begin(0)
     other.on_train_end()
     assert reader.open(tmp_path).records(".", "b")[0].meta["probe"] != records[0].meta["probe"]
+
+
+def test_every_token_id_must_have_a_name(tmp_path: Path) -> None:
+    kind = KINDS["masked tokens"]
+    few = NAMES[: kind.x.max()]
+    callback = SaliencyCallback(tmp_path, kind.x, kind.y, token_names={"tokens": few, "x": few})
+    callback.set_model(model_of(kind.build))
+    with pytest.raises(ValueError, match=r"token_names must have a name for each id .*Received: "):
+        callback.on_train_begin()
+    with pytest.raises(TypeError, match="token_names must be a list of names"):
+        SaliencyCallback(tmp_path, kind.x, kind.y, token_names="abc")
