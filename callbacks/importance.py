@@ -42,7 +42,8 @@ class PermutationImportanceCallback(ExplanationCallback):
             `tb_xai.importance.permutation_importance`. None is the model's own loss.
         n_repeats: Permutations of each feature, at least 1. Default 10.
         groups: Features that are permuted together, by name of the group; None for each alone.
-        feature_names: Name of each feature; None for the columns of a data frame or "x0", "x1", ...
+        feature_names: Name of each feature, in one list also for several inputs; None for the
+            columns of a data frame or "x0", "x1", ...
         sample_weight: Weight of each row, (n,), or None.
         greater_is_better: Direction of a callable metric; known for the others.
         tag: Name of the series; None is "permutation_importance". Two callbacks of one `log_dir`
@@ -138,8 +139,13 @@ class PermutationImportanceCallback(ExplanationCallback):
 
     _shows_examples = False
 
+    def _features(self) -> dict[str, list[str]] | None:
+        """Feature names by input; of several inputs one list names all columns, checked later."""
+        return super()._features() if len(self.input_names) == 1 else None
+
     def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
-        gradients.check_inputs(model, examples.x, text=True)
+        if not isinstance(examples.x, (Mapping, list)):  # of several, Keras lets some be left over
+            gradients.check_inputs(model, examples.x, text=True)
         explain = self._binder(model)
         self.explain = explain
         grouped = self._grouped

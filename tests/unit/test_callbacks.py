@@ -273,6 +273,7 @@ def test_a_restart_explains_the_weights_that_were_restored(tmp_path: Path) -> No
     assert np.abs(first - trained).max() <= np.abs(trained).max() / 1000
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # older Keras, of the last three
 def test_batches_are_counted_as_they_are_when_several_are_one_execution(tmp_path: Path) -> None:
     model = mlp()
     model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=3)
@@ -394,6 +395,28 @@ def test_a_data_frame_names_its_columns(tmp_path: Path) -> None:
     log = reader.open(tmp_path)
     for tag in ("saliency", "permutation_importance"):
         assert log.feature_names(".", tag) == list("abcde")
+
+
+def test_one_list_names_the_columns_of_several_inputs(tmp_path: Path) -> None:
+    inputs = {"left": keras.Input((2,), name="left"), "right": keras.Input((3,), name="right")}
+    joined = layers.Concatenate()(list(inputs.values()))
+    model = keras.Model(inputs, layers.Dense(K, activation="softmax")(joined))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = {"left": X[:, :2], "right": X[:, 2:]}
+    named = PermutationImportanceCallback(
+        tmp_path, x, Y, n_repeats=2, feature_names=list("abcde"), tag="named"
+    )
+    left_over = {**x, "unread": X[:, :1]}
+    more = PermutationImportanceCallback(tmp_path, left_over, Y, n_repeats=2, tag="more")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
+        fit(model, [named, more], x=x)
+    log = reader.open(tmp_path)
+    assert log.feature_names(".", "named") == list("abcde")
+    assert log.records(".", "more")[-1].figures["mean"][-1] == 0
+    short = PermutationImportanceCallback(tmp_path, x, Y, n_repeats=2, feature_names=list("abc"))
+    with pytest.raises(ValueError, match=r"feature_names must .* 5 columns\. Received: 3 names"):
+        fit(model, [short], x=x)
 
 
 def test_names_may_be_columns_keys_and_arrays(tmp_path: Path) -> None:
