@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import math
 import os
+import shlex
 import socket
 import sys
 import tempfile
@@ -60,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--port",
-        type=_at_least(0),
+        type=_at_least(0, 65535),
         default=DEFAULT_PORT,
         help="port of TensorBoard; the next free one when it is taken (default: %(default)s)",
     )
@@ -92,11 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _at_least(minimum: int) -> Any:
+def _at_least(minimum: int, most: float = math.inf) -> Any:
     def number(text: str) -> int:
         value = int(text)
         if value < minimum:
             raise argparse.ArgumentTypeError(f"must be at least {minimum}. Received: {text}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"must be at most {most}. Received: {text}")
         return value
 
     number.__name__ = "whole number"
@@ -125,11 +129,22 @@ def _export(arguments: argparse.Namespace) -> int:
             f"Received: --run {arguments.of_run!r} --tag {arguments.tag!r}"
         )
     table = log.frame(*wanted[0], by=arguments.by)
+    if not len(table["step"]):
+        raise ValueError(
+            f"--by must be what the tag {wanted[0][1]!r} has figures of. "
+            f"Received: --by {arguments.by}"
+        )
     with contextlib.ExitStack() as stack:
         out = sys.stdout
         if arguments.out is not None:
             path = Path(arguments.out).expanduser()
-            out = stack.enter_context(path.open("w", newline="", encoding="utf-8"))
+            try:
+                out = stack.enter_context(path.open("w", newline="", encoding="utf-8"))
+            except OSError as error:
+                raise ValueError(
+                    f"--out must be a file that can be written. Received: {arguments.out!r} "
+                    f"({error.strerror})"
+                ) from error
         rows = csv.writer(out, lineterminator="\n")
         rows.writerow(table)
         rows.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
@@ -152,6 +167,17 @@ def _demo(arguments: argparse.Namespace) -> int:
             f'"tb_xai[demo]"` installs. Received: {error}'
         ) from error
 
+    try:
+        logdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=logdir):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--logdir must be a directory that can be written. Received: {arguments.logdir!r} "
+            f"({error.strerror})"
+        ) from error
+    if not arguments.no_serve and not _is_free(arguments.host, 0):  # any port: said before training
+        raise ValueError(f"--host must be an address of this machine. Received: {arguments.host!r}")
     began = time.perf_counter()
     with _progress() as show:
         for name, train in (("digits", _digits), ("breast_cancer", _breast_cancer)):
@@ -159,7 +185,7 @@ def _demo(arguments: argparse.Namespace) -> int:
             train(keras, sklearn.datasets, logdir / name, arguments.epochs, show)
     print(f"Trained in {time.perf_counter() - began:.0f} s; the log is in {logdir}")
     if arguments.no_serve:
-        print(f"See it with: tensorboard --logdir {logdir}")
+        print(f"See it with: tensorboard --logdir {shlex.quote(str(logdir))}")
         return 0
     return _serve(str(logdir), arguments.host, arguments.port)
 

@@ -69,7 +69,14 @@ def test_export_of_no_directory(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    "arguments", [["demo", "--epochs", "0"], ["demo", "--port", "x"], ["export"], []]
+    "arguments",
+    [
+        ["demo", "--epochs", "0"],
+        ["demo", "--port", "x"],
+        ["demo", "--port", "65536"],
+        ["export"],
+        [],
+    ],
 )
 def test_wrong_arguments_are_refused(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -78,6 +85,38 @@ def test_wrong_arguments_are_refused(
         cli.main(arguments)
     assert ended.value.code == 2
     assert "usage: tb-xai" in capsys.readouterr().err
+
+
+def test_export_of_what_a_tag_has_not(
+    synthetic_log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, tag = first_of_kind(reader.open(synthetic_log), "importance")
+    export = ["export", str(synthetic_log), "--run", run, "--tag", tag]
+    assert cli.main([*export, "--by", "example"]) == 1
+    said = capsys.readouterr()
+    assert "--by must be what the tag" in said.err
+    assert said.err.endswith("Received: --by example\n")
+    assert not said.out
+    assert cli.main([*export, "--out", str(tmp_path / "no" / "a.csv")]) == 1
+    assert "--out must be a file that can be written. Received: " in capsys.readouterr().err
+
+
+def test_demo_says_what_is_wrong_before_it_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("keras")
+    (tmp_path / "file").write_text("not a directory")
+    for wrong in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert cli.main(["demo", "--no-serve", "--logdir", str(wrong)]) == 1
+        said = capsys.readouterr()
+        assert "--logdir must be a directory that can be written. Received: " in said.err
+        assert said.err.count("\n") == 1
+        assert not said.out
+    for host in ("192.0.2.1", "no host"):
+        assert cli.main(["demo", "--logdir", str(tmp_path / "log"), "--host", host]) == 1
+        said = capsys.readouterr()
+        assert f"--host must be an address of this machine. Received: {host!r}" in said.err
+        assert not said.out
 
 
 @pytest.mark.parametrize("missing", ["keras", "sklearn"])
