@@ -290,6 +290,8 @@ EACH = (
     "permutation",
 )
 
+HEADS = ("saliency", "grad_cam", "kernel_shap", "permutation")
+
 NO_MAP = r"must have a layer with a spatial output .*; explain others by gradients or perturbation"
 NOT_NUMBERS = r"numbers to have gradients; explain text .* by lime, .* or choose other inputs by"
 NO_GRADIENT = (
@@ -379,7 +381,15 @@ KINDS: dict[str, Kind] = {
         groups={"image": "image", "table": "table"},
         columns={"image": ["image"], "table": ["table"]},
         window={"image": 4, "table": 1},
-        methods=(*GRADIENTS, "grad_cam", "score_cam", *PERTURBATION, "permutation"),
+        methods=(
+            "saliency",
+            "smooth_grad",
+            "expected_gradients",
+            "grad_cam",
+            "score_cam",
+            *PERTURBATION,
+            "permutation",
+        ),
         refuses=refused(ONE_INPUT, "rise"),
     ),
     "one of a dictionary": Kind(
@@ -405,6 +415,7 @@ KINDS: dict[str, Kind] = {
             "metric": lambda y, p: keras.losses.sparse_categorical_crossentropy(y, p["kind"]),
             "greater_is_better": False,
         },
+        methods=HEADS,
         refuses=FLAT,
     ),
     "age of two outputs": Kind(
@@ -415,13 +426,19 @@ KINDS: dict[str, Kind] = {
         slow=lambda outputs, y: outputs["age"][:, 0],
         methods=("saliency", "kernel_shap"),
     ),
-    "twins": Kind(twins, [draw(4), draw(4, seed=1)], y=TWO, refuses=FLAT),
+    "twins": Kind(twins, [draw(4), draw(4, seed=1)], y=TWO, methods=HEADS, refuses=FLAT),
     # what it predicts
-    "one sigmoid": Kind(lambda: tabular(1, "sigmoid"), TABLE, y=TWO, refuses=FLAT),
+    "one sigmoid": Kind(lambda: tabular(1, "sigmoid"), TABLE, y=TWO, methods=HEADS, refuses=FLAT),
     "many sigmoids": Kind(
-        lambda: tabular(3, "sigmoid"), TABLE, truth=np.eye(3)[[0, 2, 1]], refuses=FLAT
+        lambda: tabular(3, "sigmoid"),
+        TABLE,
+        truth=np.eye(3)[[0, 2, 1]],
+        methods=HEADS,
+        refuses=FLAT,
     ),
-    "logits": Kind(lambda: tabular(3, None), TABLE, slow=odds_of_logits, refuses=FLAT),
+    "logits": Kind(
+        lambda: tabular(3, None), TABLE, slow=odds_of_logits, methods=HEADS, refuses=FLAT
+    ),
     "regression": Kind(
         lambda: tabular(1, None),
         TABLE,
@@ -469,7 +486,15 @@ KINDS: dict[str, Kind] = {
         transformer,
         ids(5, 12),
         slow=odds_of_logits,
-        methods=(*GRADIENTS, "grad_cam", "score_cam", *PERTURBATION, "permutation"),
+        methods=(
+            "saliency",
+            "integrated_gradients",
+            "expected_gradients",
+            "grad_cam",
+            "score_cam",
+            *PERTURBATION,
+            "permutation",
+        ),
         refuses=refused(NOT_SCALED, "score_cam") | refused(NOT_MASKED, "rise"),
     ),
     "masked tokens": Kind(
