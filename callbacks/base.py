@@ -376,9 +376,11 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if not self._running or self._step is None or not self.every_n_batches:
             return
         per_epoch = (self.params or {}).get("steps")
-        done = batch + 1
+        # Of several steps per execution, older Keras tells the first and newer the last.
+        at_once = getattr(self.model, "steps_per_execution", None) or 1
+        done = (batch // at_once + 1) * at_once
         if per_epoch:
-            done = min(done, per_epoch)  # the last of several steps per execution may be short
+            done = min(done, per_epoch)  # the last execution may be short
             self._epoch = math.floor(self._epoch) + min(done / per_epoch, 1 - 1e-9)
         before, self._step = self._step, self._epoch_starts_at + done
         if self._step // self.every_n_batches > before // self.every_n_batches:

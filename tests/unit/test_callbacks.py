@@ -273,15 +273,20 @@ def test_a_restart_explains_the_weights_that_were_restored(tmp_path: Path) -> No
     assert np.abs(first - trained).max() <= np.abs(trained).max() / 1000
 
 
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # older Keras, of the last three
-def test_batches_are_counted_as_they_are_when_several_are_one_execution(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("at_once", "expected"), [(2, [0, 2, 4, 6, 8]), (3, [0, 3, 4, 7, 8])])
+def test_batches_are_counted_as_they_are_when_several_are_one_execution(
+    tmp_path: Path, at_once: int, expected: list[int]
+) -> None:
     model = mlp()
-    model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=3)
-    fit(model, [SaliencyCallback(tmp_path, X[:4], Y[:4], every_n_batches=1)])
-    # 4 batches an epoch: one execution of three and one of the rest
-    assert steps(tmp_path) == [0, 3, 4, 7, 8]
+    model.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=at_once)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit(model, [SaliencyCallback(tmp_path, X[:4], Y[:4], every_n_batches=1)])
+    if any("ran out of data" in str(w.message) for w in told):
+        pytest.skip("this Keras drops an execution that is short")
+    assert steps(tmp_path) == expected
     epochs = [r.meta["epoch"] for r in reader.open(tmp_path).records(".", "saliency")]
-    np.testing.assert_allclose(epochs, [0, 0.75, 1, 1.75, 2])
+    np.testing.assert_allclose(epochs, np.array(expected) / BATCHES)
 
 
 def test_budget_leaves_out_what_would_cost_too_much(tmp_path: Path) -> None:
