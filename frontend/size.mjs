@@ -9,7 +9,7 @@ for (const name of readdirSync(folder)) {
   sizes.set(name, bytes.length);
   console.log(`${name.padEnd(12)} ${bytes.length} bytes, ${gzipSync(bytes).length} gzip`);
 }
-const maps = ["index.js", "maps.js", "index.css"];
+const maps = ["index.js", "maps.js", "figures.js", "index.css"];
 for (const [what, names, limit] of [
   ["Maps", maps, 100_000],
   ["everything", [...sizes.keys()], 160_000],

@@ -23,7 +23,15 @@ export default defineConfig({
       preserveEntrySignatures: "allow-extension",
       output: {
         entryFileNames: "index.js",
-        chunkFileNames: ({ facadeModuleId }) => `${facadeModuleId?.split("/").at(-2) ?? "shared"}.js`,
+        chunkFileNames: ({ facadeModuleId, name }) => `${facadeModuleId?.split("/").at(-2) ?? name}.js`,
+        codeSplitting: {
+          // what some of the views share, and the shell does not
+          includeDependenciesRecursively: false,
+          groups: [
+            { name: "figures", test: /src\/(colour|colour_tables|figures|spark)\.tsx?$/ },
+            { name: "series", test: /src\/features\/(load|series|rank|words)\.ts$/ },
+          ],
+        },
         assetFileNames: "index.[ext]",
       },
     },

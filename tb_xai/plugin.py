@@ -35,6 +35,8 @@ STATIC_FILES = {
     "overview.js": "text/javascript; charset=utf-8",
     "maps.js": "text/javascript; charset=utf-8",
     "features.js": "text/javascript; charset=utf-8",
+    "figures.js": "text/javascript; charset=utf-8",
+    "series.js": "text/javascript; charset=utf-8",
     "index.css": "text/css; charset=utf-8",
     "index.html": "text/html; charset=utf-8",
 }
@@ -214,6 +216,8 @@ def _describe(tag: str, outline: reader.Outline, last: summary.Record) -> dict[s
     described["steps"] = outline.steps
     described["wall_times"] = [_finite(time) for time in outline.wall_times]
     described["epochs"] = [_finite(epoch) for epoch in outline.epochs]
+    if isinstance(meta.get("seconds"), (int, float)):
+        described["seconds"] = meta["seconds"]
     return described
 
 

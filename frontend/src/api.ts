@@ -22,6 +22,8 @@ export interface TagInfo {
   inputs?: InputInfo[];
   metric?: string;
   features?: number;
+  /** what the last step took to compute and write */
+  seconds?: number | null;
 }
 
 export interface RunInfo {

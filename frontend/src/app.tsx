@@ -16,7 +16,7 @@ function Tabs(): JSX.Element {
     if (to === undefined) return;
     event.preventDefault();
     event.stopPropagation();
-    const next = VIEWS[(to + VIEWS.length) % VIEWS.length] ?? "maps";
+    const next = VIEWS[(to + VIEWS.length) % VIEWS.length] ?? "overview";
     showView(next);
     list.current?.querySelector<HTMLElement>(`#tab-${next}`)?.focus();
   };
@@ -75,8 +75,9 @@ function Content(): JSX.Element {
     return <Failed what="What is logged" error={indexError.value} retry={() => void refresh()} />;
   if (!index.value) return <Loading what="what is logged" />;
   if (!runs.value.some((run) => run.tags.length)) return <EmptyPage />;
-  if (!tag.value) return <NothingHere which={view.value} />;
-  return <PageOf key={view.value} which={view.value} />;
+  const which = view.value;
+  if (which !== "overview" && !tag.value) return <NothingHere which={which} />;
+  return <PageOf key={which} which={which} />;
 }
 
 export function App(): JSX.Element {

@@ -1,8 +1,11 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { index, run, showRun, showView, tagsOf, runs, VIEWS, type View } from "./state";
+import { index, run, showRun, showView, tagsOf, runs, type View } from "./state";
 
-const LINES: Record<View, string> = {
+/** The views that need something logged. */
+type Drawn = Exclude<View, "overview">;
+
+const LINES: Record<Drawn, string> = {
   maps: `from tb_xai.callbacks import IntegratedGradientsCallback, SaliencyCallback
 
 model.fit(x, y, epochs=20, callbacks=[
@@ -41,7 +44,7 @@ export async function copy(text: string): Promise<boolean> {
   }
 }
 
-function Lines({ code }: { code: string }): JSX.Element {
+export function Lines({ code }: { code: string }): JSX.Element {
   const [said, say] = useState("");
   return (
     <div class="lines">
@@ -75,12 +78,12 @@ export function EmptyPage(): JSX.Element {
   );
 }
 
-const NAMES: Record<View, string> = { maps: "maps", features: "feature importance" };
+const NAMES: Record<Drawn, string> = { maps: "maps", features: "feature importance" };
 
 /** A view without anything to draw in this run: says where it is, or what to add. */
-export function NothingHere({ which }: { which: View }): JSX.Element {
+export function NothingHere({ which }: { which: Drawn }): JSX.Element {
   const elsewhere = runs.value.filter((one) => tagsOf(which, one).length).slice(0, 5);
-  const views = VIEWS.filter((other) => tagsOf(other, run.value).length);
+  const views = (Object.keys(NAMES) as Drawn[]).filter((other) => tagsOf(other, run.value).length);
   return (
     <section class="state empty">
       <h2>

@@ -29,6 +29,10 @@ export function runColour(name: string, among: readonly string[] = []): string {
   return PALETTE[at % PALETTE.length] ?? PALETTE[0];
 }
 
+/** The whole address of the page with another hash: what a link to it holds. */
+export const addressWith = (hash: string): string =>
+  attempt(hash, () => frame().location.href.replace(/#.*$/, "") + hash);
+
 export const readHash = (): string => attempt("", () => frame().location.hash);
 
 export function writeHash(hash: string): void {

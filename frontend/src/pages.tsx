@@ -7,9 +7,10 @@ import type { View } from "./state";
 
 type Page = () => JSX.Element;
 
-export const TITLES: Readonly<Record<View, string>> = { maps: "Maps", features: "Features" };
+export const TITLES: Readonly<Record<View, string>> = { overview: "Overview", maps: "Maps", features: "Features" };
 
 const FILES: Readonly<Record<View, () => Promise<{ Page: Page }>>> = {
+  overview: () => import("./overview/view"),
   maps: () => import("./maps/view"),
   features: () => import("./features/view"),
 };

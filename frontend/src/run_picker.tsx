@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import type { RunInfo } from "./api";
 import { runColour } from "./host";
 import { Popover } from "./popover";
-import { run, runFilter, runs, showRun, showRuns, shownRuns, tag, tagsOf, view } from "./state";
+import { hasTag, run, runFilter, runs, showRun, showRuns, shownRuns, tagsOf, view } from "./state";
 
 const SHOWN = 200;
 
@@ -27,9 +27,7 @@ export function matching(all: readonly RunInfo[], filter: string): RunInfo[] {
 }
 
 function Row({ one, many }: { one: RunInfo; many: boolean }): JSX.Element {
-  const usable = many
-    ? tagsOf(view.value, one).some((other) => other.name === tag.value?.name)
-    : tagsOf(view.value, one).length > 0;
+  const usable = many ? hasTag(one) : tagsOf(view.value, one).length > 0;
   const names = shownRuns.value.map((other) => other.name);
   const chosen = many ? names.includes(one.name) : run.value?.name === one.name;
   const toggle = (): void => {
@@ -52,10 +50,10 @@ function Row({ one, many }: { one: RunInfo; many: boolean }): JSX.Element {
   );
 }
 
-/** Chooses the run (Maps) or the runs (Features) by a filter and a list. */
+/** Chooses the run (Maps) or the runs (other views) by a filter and a list. */
 export function RunPicker(): JSX.Element | null {
   if (!run.value) return null;
-  const many = view.value === "features";
+  const many = view.value !== "maps";
   const found = matching(runs.value, runFilter.value);
   const shown = shownRuns.value;
   const single = many && shown.length === 1 ? shown[0] : many ? null : run.value;

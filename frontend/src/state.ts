@@ -2,9 +2,10 @@
 import { batch, computed, effect, signal, type Signal } from "@preact/signals";
 import { fetchIndex, type Index, type RunInfo, type TagInfo } from "./api";
 import { isVisible, onHashChange, readHash, writeHash } from "./host";
+import { union, withHoles, type Logged } from "./steps";
 import { readLink, writeLink } from "./url";
 
-export const VIEWS = ["maps", "features"] as const;
+export const VIEWS = ["overview", "maps", "features"] as const;
 export type View = (typeof VIEWS)[number];
 
 /* ---------- fields: what a link holds, what is remembered ---------- */
@@ -60,7 +61,7 @@ const wantedView = field<View | "">("view", "", ["", ...VIEWS]);
 const wantedRun = field<string>("run", "");
 const wantedRuns = field<string>("runs", "", (text) => text === "" || namesIn(text) !== null);
 const wantedStep = field<string>("step", "", (text) => text === "" || Number.isFinite(Number(text)));
-const wantedTag: Record<View, Signal<string>> = {
+const wantedTag: Partial<Record<View, Signal<string>>> = {
   maps: field<string>("maps.tag", ""),
   features: field<string>("features.tag", ""),
 };
@@ -74,6 +75,11 @@ export function currentLink(): Map<string, string> {
   for (const [key, { signal: value, initial }] of fields)
     if (value.value !== initial && key !== "view") link.set(key, value.value);
   return link;
+}
+
+/** This screen's link with some parts changed; `""` is what a fresh page has. */
+export function linkWith(changes: Readonly<Record<string, string>>): Map<string, string> {
+  return new Map([...currentLink(), ...Object.entries(changes)].filter(([, text]) => text !== ""));
 }
 
 /** Sets every field from a link; what the link does not name becomes its default, so that a link shows one screen. */
@@ -167,6 +173,7 @@ const ofImages = (tag: TagInfo): boolean => tag.kind === "attribution" && tag.in
 
 /** Whether a view can draw a tag. */
 export function accepts(which: View, tag: TagInfo): boolean {
+  if (which === "overview") return true;
   if (which === "maps") return tag.kind === "attribution";
   return tag.kind === "importance" || (tag.kind === "attribution" && (tag.inputs ?? []).some((i) => i.kind === "flat"));
 }
@@ -176,10 +183,7 @@ export const tagsOf = (which: View, of: RunInfo | null): TagInfo[] =>
 
 export const runs = computed<RunInfo[]>(() => index.value?.runs ?? []);
 
-export const view = computed<View>(() => {
-  if (wantedView.value) return wantedView.value;
-  return VIEWS.find((which) => runs.value.some((one) => tagsOf(which, one).length)) ?? "maps";
-});
+export const view = computed<View>(() => wantedView.value || "overview");
 
 /** The run in focus: the one Maps shows. */
 export const run = computed<RunInfo | null>(() => {
@@ -193,7 +197,7 @@ export const run = computed<RunInfo | null>(() => {
 export const tags = computed<TagInfo[]>(() => tagsOf(view.value, run.value));
 
 /** What a view shows before anyone chose: integrated gradients and images for maps, importance for features. */
-function firstOf(which: View, all: readonly TagInfo[]): TagInfo | null {
+export function firstOf(which: View, all: readonly TagInfo[]): TagInfo | null {
   const best =
     which === "features"
       ? all.find((one) => one.kind === "importance")
@@ -201,49 +205,28 @@ function firstOf(which: View, all: readonly TagInfo[]): TagInfo | null {
   return best ?? all[0] ?? null;
 }
 
-/** The tag in the current view and run. */
+/** The tag in the current view and run; the overview is of all tags. */
 export const tag = computed<TagInfo | null>(() => {
-  const name = wantedTag[view.value].value;
+  const wanted = wantedTag[view.value];
+  if (!wanted) return null;
+  const name = wanted.value;
   return tags.value.find((one) => one.name === name) ?? firstOf(view.value, tags.value);
 });
 
-/** Runs that views with overlays draw: the chosen ones, at first every run that has the tag (at most 12). */
-export const shownRuns = computed<RunInfo[]>(() => {
+/** Whether a run has what is shown now. */
+export function hasTag(of: RunInfo): boolean {
   const name = tag.value?.name;
-  const having = runs.value.filter((one) => tagsOf(view.value, one).some((other) => other.name === name));
+  return tagsOf(view.value, of).some((one) => name === undefined || one.name === name);
+}
+
+/** Runs that views with several draw: the chosen ones, at first every run that has the tag (at most 12). */
+export const shownRuns = computed<RunInfo[]>(() => {
+  const having = runs.value.filter(hasTag);
   const names = namesIn(wantedRuns.value);
   if (!names) return having.slice(0, 12);
   const chosen = new Set(names);
   return having.filter((one) => chosen.has(one.name));
 });
-
-export interface Logged {
-  steps: number[];
-  epochs: number[];
-}
-
-/** Steps and epochs of some tags together, ascending. */
-function union(sources: readonly TagInfo[]): Logged {
-  const epochs = new Map<number, number>();
-  for (const source of sources)
-    source.steps.forEach((step, at) => epochs.set(step, source.epochs[at] ?? epochs.get(step) ?? Number.NaN));
-  const steps = [...epochs.keys()].sort((a, b) => a - b);
-  return { steps, epochs: steps.map((step) => epochs.get(step) ?? Number.NaN) };
-}
-
-/**
- * A tag's steps, with its holes: steps between its first and last that its peers have and it lacks. A tag that lacks more
- * than a fifth of them keeps another schedule, and those are no holes.
- */
-export function withHoles(own: TagInfo, peers: readonly TagInfo[]): Logged {
-  const mine = union([own]);
-  const { steps, epochs } = union([...peers, own]);
-  const inside = steps.map((one, at) => [one, epochs[at] ?? Number.NaN] as const);
-  const [first, last] = [mine.steps[0] ?? 0, mine.steps.at(-1) ?? 0];
-  const kept = inside.filter(([one]) => one >= first && one <= last);
-  if (mine.steps.length < 0.8 * kept.length) return mine;
-  return { steps: kept.map(([one]) => one), epochs: kept.map(([, epoch]) => epoch) };
-}
 
 /** The exact logged steps that the cursor moves over, with their epochs. */
 export const logged = computed<Logged>(() => {
@@ -280,7 +263,8 @@ export function showRuns(names: readonly string[] | null): void {
 }
 
 export function showTag(name: string): void {
-  wantedTag[view.value].value = name;
+  const wanted = wantedTag[view.value];
+  if (wanted) wanted.value = name;
 }
 
 export function moveTo(to: number): void {

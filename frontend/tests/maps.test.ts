@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { Series, TagInfo } from "../src/api";
 import { chooseColumns, visibleRange } from "../src/maps/columns";
-import { figure, flips, predicted } from "../src/maps/figures";
+import { figure, flips, predicted } from "../src/figures";
 import { askedSize, familyOf, inputOf, layOut, sidesOf } from "../src/maps/screen";
 import { failure, find, forget, want, type Family, type LoggedStep } from "../src/maps/store";
 import { safetensors, serve, settle, type Asked } from "./answers";

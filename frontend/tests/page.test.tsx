@@ -92,7 +92,7 @@ beforeEach(() => {
   // happy-dom lays nothing out
   for (const [side, value] of Object.entries({ clientWidth: 900, clientHeight: 600 }))
     Object.defineProperty(HTMLElement.prototype, side, { configurable: true, get: () => value });
-  state.applyLink(new Map());
+  state.applyLink(new Map([["view", "maps"]]));
 });
 afterEach(() => {
   render(null, root);
@@ -168,7 +168,7 @@ describe("maps", () => {
   });
 
   it("has the tab list, one current column and one slider over the exact steps", () => {
-    expect(root.querySelectorAll("[role=tab]")).toHaveLength(2);
+    expect(root.querySelectorAll("[role=tab]")).toHaveLength(3);
     expect(root.querySelector("[aria-current=step]")?.textContent).toBe("10");
     const slider = root.querySelector<HTMLInputElement>("input[type=range]");
     expect([slider?.max, slider?.getAttribute("aria-valuetext")]).toEqual(["2", "step 10"]);

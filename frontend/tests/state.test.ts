@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Index, TagInfo } from "../src/api";
 import { signedMap } from "../src/maps/settings";
 import * as state from "../src/state";
+import { withHoles } from "../src/steps";
 import { readLink, writeLink } from "../src/url";
 import { json, serve } from "./answers";
 
@@ -31,8 +32,10 @@ const INDEX: Index = {
   ],
 };
 
+const MAPS = new Map([["view", "maps"]]);
+
 beforeEach(() => {
-  state.applyLink(new Map());
+  state.applyLink(MAPS);
   state.index.value = INDEX;
 });
 afterEach(() => {
@@ -68,7 +71,7 @@ describe("links", () => {
     state.moveTo(30);
     signedMap.value = "vik";
     const saved = readLink(writeLink("#xai", state.currentLink()));
-    state.applyLink(new Map());
+    state.applyLink(MAPS);
     expect([state.tag.value?.name, state.step.value, signedMap.value]).toEqual(["integrated_gradients", 50, "RdBu_r"]);
     state.applyLink(saved);
     expect([state.tag.value?.name, state.step.value, signedMap.value]).toEqual(["saliency", 30, "vik"]);
@@ -78,6 +81,7 @@ describe("links", () => {
   it("keep what belongs to a view that is still to be loaded, for when it is", () => {
     state.applyLink(
       new Map([
+        ["view", "maps"],
         ["later.rank", "peak"],
         ["later.top", "many"],
       ]),
@@ -104,6 +108,8 @@ describe("links", () => {
         ["run", "gone"],
       ]),
     );
+    expect(state.view.value).toBe("overview");
+    state.showView("maps");
     expect([state.view.value, state.step.value, signedMap.value, state.run.value?.name]).toEqual([
       "maps",
       50,
@@ -145,13 +151,21 @@ describe("the cursor", () => {
 
   it("shows holes of a tag that its peers fill, but not another schedule or steps still to come", () => {
     const every = tag("a", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    expect(state.withHoles(tag("b", [0, 1, 2, 3, 5, 6, 7, 8]), [every]).steps).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    expect(state.withHoles(tag("b", [0, 2, 4, 6, 8]), [every]).steps).toEqual([0, 2, 4, 6, 8]);
+    expect(withHoles(tag("b", [0, 1, 2, 3, 5, 6, 7, 8]), [every]).steps).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(withHoles(tag("b", [0, 2, 4, 6, 8]), [every]).steps).toEqual([0, 2, 4, 6, 8]);
   });
 });
 
 describe("what is selected", () => {
-  it("chooses the view, run and tag that have something", () => {
+  it("is the overview of every run at first", () => {
+    state.applyLink(new Map());
+    expect([state.view.value, state.tag.value, state.step.value]).toEqual(["overview", null, null]);
+    expect(state.shownRuns.value.map((run) => run.name)).toEqual(["digits", "table", "table2"]);
+    state.showRuns(["table"]);
+    expect(state.shownRuns.value.map((run) => run.name)).toEqual(["table"]);
+  });
+
+  it("chooses the run and tag that have something for the view", () => {
     expect([state.view.value, state.run.value?.name, state.tag.value?.name]).toEqual([
       "maps",
       "digits",

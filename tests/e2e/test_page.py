@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -19,14 +20,25 @@ from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwr
 
 from tb_xai import reader, summary
 from tests.e2e.board import Board, tensorboard
-from tests.synthetic import HOSTILE_TAG, attribution, image_probe, image_values, make_log
+from tests.synthetic import (
+    FEATURES,
+    HOSTILE_TAG,
+    attribution,
+    flat_probe,
+    image_probe,
+    image_values,
+    importance,
+    make_log,
+)
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-VIEWS = ("Maps", "Features")
+VIEWS = ("Overview", "Maps", "Features")
+# What tells that a view has drawn its data.
+DRAWN = {"Overview": ".ov-findings, .ov-fine", "Maps": "canvas", "Features": "canvas"}
 # ColorBrewer's RdBu, blue first: what the signed maps are coloured with.
 RDBU_R = [
     (5, 48, 97), (33, 102, 172), (67, 147, 195), (146, 197, 222), (209, 229, 240), (247, 247, 247),
@@ -94,6 +106,10 @@ class Tab:
     def view(self, name: str) -> None:
         """Go to a view by its name."""
         self.frame.get_by_role("tab", name=name, exact=True).click()
+
+    def wait_for(self, view: str) -> None:
+        """Until a view has drawn what it shows."""
+        self.frame.locator(DRAWN[view]).first.wait_for(timeout=20_000)
 
     def step_name(self) -> str:
         """What the step cursor says."""
@@ -241,7 +257,7 @@ def test_a_map_is_inspected_by_keyboard(open_tab: Callable[..., Tab]) -> None:
 def test_the_address_reproduces_the_screen(open_tab: Callable[..., Tab], view: str) -> None:
     first = open_tab(DIGITS if view == "Maps" else TABLE)
     first.view(view)
-    first.frame.locator("canvas").first.wait_for()
+    first.wait_for(view)
     first.press("Home")
     first.press("ArrowRight")
     if view == "Maps":
@@ -249,12 +265,13 @@ def test_the_address_reproduces_the_screen(open_tab: Callable[..., Tab], view: s
         first.wait_for_maps()
     first.page.wait_for_timeout(1500)
     second = open_tab(first.page.url.split("#xai", 1)[1])
-    second.frame.locator("canvas").first.wait_for()
+    second.wait_for(view)
     if view == "Maps":
         second.wait_for_maps()
         assert second.frame.get_by_label("Scale").input_value() == "shared"
     second.page.wait_for_timeout(1500)
-    assert second.step_name() == first.step_name() == "step 1"
+    if view != "Overview":  # it is of all steps
+        assert second.step_name() == first.step_name() == "step 1"
     shots = [tab.frame.locator("body").screenshot() for tab in (first, second)]
     pictures = [np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), int) for shot in shots]
     assert np.abs(pictures[0] - pictures[1]).max() <= 2  # rounding of blended edges
@@ -283,7 +300,7 @@ def test_axe_finds_nothing(open_tab: Callable[..., Tab], view: str, theme: str) 
     if theme == "dark":
         tab.page.evaluate("document.body.classList.add('dark-mode')")
     tab.view(view)
-    tab.frame.locator("canvas").first.wait_for()
+    tab.wait_for(view)
     tab.page.wait_for_timeout(800)
     tab.inner.evaluate(AXE.read_text(encoding="utf-8") + "; void 0")
     found = tab.inner.evaluate("axe.run(document).then(r => r.violations)")
@@ -300,9 +317,74 @@ def test_axe_finds_nothing(open_tab: Callable[..., Tab], view: str, theme: str) 
 def test_a_narrow_window_has_no_sideways_scroll(open_tab: Callable[..., Tab], view: str) -> None:
     tab = open_tab(link(run="digits"), viewport={"width": 320, "height": 700})
     tab.view(view)
-    tab.frame.locator("canvas").first.wait_for()
+    tab.wait_for(view)
+    tab.page.wait_for_timeout(500)
     over = tab.inner.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert over <= 0
+
+
+def test_a_finding_leads_to_the_view_that_shows_it(
+    open_tab: Callable[..., Tab], tmp_path: Path
+) -> None:
+    """A planted leak: one feature takes over, and it is where the link leads."""
+    writer = summary.writer(tmp_path / "leak")
+    rows = writer.write_probe(flat_probe(4))
+    for step in range(6):
+        record = importance(step, progress=0.2 + step / 10, probe=rows)
+        grown = {name: values.copy() for name, values in record.figures.items()}
+        for name in ("mean", "low", "high"):
+            grown[name][FEATURES.index("id")] += 0.6 * step
+        writer.write(dataclasses.replace(record, figures=grown))
+    writer.close()
+    with tensorboard("--logdir", tmp_path) as leaking:
+        tab = open_tab(url=leaking.url)
+        finding = tab.frame.get_by_role("listitem").filter(has_text="'id' alone carries").first
+        expect(finding).to_contain_text("warning", timeout=20_000)
+        expect(finding.locator(".marked")).to_contain_text("id")
+        finding.get_by_role("link", name="Show in Features").focus()
+        tab.page.keyboard.press("Enter")
+        expect(tab.frame.get_by_role("tab", name="Features")).to_have_attribute(
+            "aria-selected", "true"
+        )
+        expect(tab.frame.locator(".fx-now b")).to_have_text("id")
+        assert tab.step_name() == "step 5"
+
+
+def test_code_that_cannot_be_loaded_is_tried_again(browser: Browser, board: Board) -> None:
+    tab = Tab(browser, board.url, link(view="overview"))
+    tab.wait_for("Overview")
+    for lost, view in (("/maps.js", "Maps"), ("/features.js", "Features")):
+        tab.page.route(re.compile(lost), lambda route: route.abort())
+        tab.view(view)
+        expect(tab.frame.get_by_text(f"The code of “{view}” could not be loaded")).to_be_visible()
+        tab.page.unroute(re.compile(lost))
+        tab.frame.get_by_role("button", name="Retry").click()
+        tab.wait_for(view)
+    tab.context.close()
+
+
+@pytest.mark.parametrize("lost", ["figures.js", "series.js"])
+def test_code_that_views_share_is_tried_again(browser: Browser, board: Board, lost: str) -> None:
+    context = browser.new_context()
+    context.route(re.compile(lost), lambda route: route.abort())
+    page = context.new_page()
+    page.goto(f"{board.url}#xai")
+    frame = page.frame_locator("iframe[src*='plugin_entry.html?name=xai']")
+    expect(frame.get_by_text("could not be loaded")).to_be_visible(timeout=30_000)
+    context.unroute(re.compile(lost))
+    frame.get_by_role("button", name="Retry").click()
+    expect(frame.locator(DRAWN["Overview"]).first).to_be_visible(timeout=20_000)
+    context.close()
+
+
+def test_the_page_works_below_a_path_prefix(open_tab: Callable[..., Tab], tmp_path: Path) -> None:
+    log = make_log(tmp_path, runs=["digits"], steps=2)
+    with tensorboard("--logdir", log, "--path_prefix", "/some/where") as moved:
+        assert "/some/where/" in moved.url
+        tab = open_tab(url=moved.url)
+        for view in VIEWS:
+            tab.view(view)
+            tab.wait_for(view)
 
 
 def test_features_tell_values_with_their_intervals(open_tab: Callable[..., Tab]) -> None:
@@ -318,6 +400,9 @@ def test_hostile_names_are_text(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(link(run="digits"))
     said: list[str] = []
     tab.page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    tab.wait_for("Overview")
+    expect(tab.frame.get_by_text(HOSTILE_TAG).first).to_be_visible()
+    tab.view("Maps")
     tab.wait_for_maps()
     tab.frame.get_by_label("Method").select_option(HOSTILE_TAG)
     tab.wait_for_maps()
@@ -381,13 +466,17 @@ def test_a_new_step_appears_while_the_page_is_open(
     log(1)
     with tensorboard("--logdir", tmp_path) as live:
         tab = open_tab(url=live.url)
-        tab.wait_for_maps()
-        assert tab.step_name() == "step 1"
+        expect(tab.frame.get_by_text("2 steps, 0 to 1").first).to_be_visible(timeout=20_000)
         log(2)
-        expect(tab.frame.locator("output.step-name b")).to_have_text("step 2", timeout=20_000)
-        tab.press("Home")
+        expect(tab.frame.get_by_text("3 steps, 0 to 2").first).to_be_visible(timeout=20_000)
+        tab.view("Maps")
+        tab.wait_for_maps()
+        assert tab.step_name() == "step 2"
         log(3)
-        expect(tab.frame.locator("output.step-name")).to_contain_text("of 4", timeout=20_000)
+        expect(tab.frame.locator("output.step-name b")).to_have_text("step 3", timeout=20_000)
+        tab.press("Home")
+        log(4)
+        expect(tab.frame.locator("output.step-name")).to_contain_text("of 5", timeout=20_000)
         assert tab.step_name() == "step 0, untrained", "a cursor that was placed must stay"
     writer.close()
-    assert reader.open(str(tmp_path)).steps("live", "saliency") == [0, 1, 2, 3]
+    assert reader.open(str(tmp_path)).steps("live", "saliency") == [0, 1, 2, 3, 4]

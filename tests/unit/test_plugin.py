@@ -576,7 +576,8 @@ def test_static_files_have_literal_types_and_etags(
     get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plugin, "STATIC", tmp_path)
-    assert {"index.js", "overview.js", "maps.js", "features.js"} < set(plugin.STATIC_FILES)
+    views = {"overview.js", "maps.js", "features.js", "figures.js", "series.js"}
+    assert views < set(plugin.STATIC_FILES)
     for name in plugin.STATIC_FILES:
         (tmp_path / name).write_text("export function render() {}\n" * 100)
     (tmp_path / "index.css").write_text("body { color: red }")

@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { short } from "../colour";
 import { stepName } from "../step_bar";
 import { wordFor } from "./cell";
-import { className, exampleName, flips, labelOf, predicted } from "./figures";
+import { className, exampleName, flips, labelOf, predicted } from "../figures";
 import type { GridProps } from "./grid";
 import { peakIn, type Found } from "./store";
 

@@ -6,10 +6,10 @@ import { short } from "../colour";
 import { logged, moveBy, step } from "../state";
 import { stepName } from "../step_bar";
 import { fitting } from "./cell";
-import { className, curve, exampleName, figure, labelOf, predicted } from "./figures";
+import { className, curve, exampleName, figure, labelOf, predicted } from "../figures";
 import { paintBars, paintMap, type Grey } from "./paint";
 import * as settings from "./settings";
-import { Spark } from "./spark";
+import { Spark } from "../spark";
 import type { Family } from "./store";
 
 interface Props {

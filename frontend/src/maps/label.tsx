@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { Thumbnail } from "./cell";
-import { className, exampleName, figure, labelOf, predicted } from "./figures";
+import { className, exampleName, figure, labelOf, predicted } from "../figures";
 import type { GridProps } from "./grid";
 
 /** Name, input, true and (at the cursor) predicted class of an example. */

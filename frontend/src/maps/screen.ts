@@ -1,7 +1,7 @@
 /** What the maps view shows, worked out from what is selected and the room there is. */
 import type { InputInfo, TagInfo } from "../api";
 import { chooseColumns } from "./columns";
-import type { Logged } from "../state";
+import type { Logged } from "../steps";
 import type { Family, LoggedStep } from "./store";
 
 export interface Room {

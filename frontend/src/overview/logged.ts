@@ -1,0 +1,66 @@
+/** What a run has logged, what it has not, and the lines that would add it. */
+import type { RunInfo, TagInfo } from "../api";
+import { accepts, type View } from "../state";
+
+export interface Absent {
+  what: string;
+  why: string;
+  lines: string;
+}
+
+const KINDS: Readonly<Record<string, string>> = { attribution: "maps", importance: "importance", health: "health" };
+
+/** What a tag holds, in a word. */
+export const kindWord = ({ kind }: TagInfo): string => KINDS[kind] ?? kind;
+
+/** The view that draws a tag, best first. */
+export const viewOf = (tag: TagInfo): Exclude<View, "overview"> | null =>
+  (["maps", "features"] as const).find((which) => accepts(which, tag)) ?? null;
+
+/** Parts of the link to a tag. */
+export function linkTo(run: string, tag: TagInfo): Record<string, string> | null {
+  const view = viewOf(tag);
+  return view && { view, run, [`${view}.tag`]: tag.name };
+}
+
+/** How often a tag was logged. */
+export function stepWords({ steps }: TagInfo): string {
+  const [first, last] = [steps[0], steps.at(-1)];
+  if (first === undefined || last === undefined) return "no step";
+  return steps.length === 1 ? `step ${first}` : `${steps.length} steps, ${first} to ${last}`;
+}
+
+export const secondsWords = (seconds: number): string =>
+  seconds < 1 ? `${Number((1000 * seconds).toPrecision(2))} ms` : `${Number(seconds.toPrecision(2))} s`;
+
+const call = (run: string, name: string, rest: string): string =>
+  `from tb_xai.callbacks import ${name}\n\n${name}(${JSON.stringify(run === "." ? "logs" : `logs/${run}`)}, ${rest}),`;
+
+/** What could be logged of a run and is not. */
+export function absentIn({ name, tags }: RunInfo): Absent[] {
+  const maps = tags.filter(({ kind }) => kind === "attribution");
+  const inputs = tags.flatMap((tag) => tag.inputs ?? []);
+  const has = (kind: string): boolean => tags.some((tag) => tag.kind === kind);
+  const absent: Absent[] = [];
+  if (!maps.some(({ additive }) => additive))
+    absent.push({
+      what: maps.length ? "Values that add up" : "Maps",
+      why: maps.length
+        ? "integrated gradients, which sum to the change of the score and report their own error"
+        : "which parts of each example the model uses, from the untrained model on",
+      lines: call(name, "IntegratedGradientsCallback", "x_val[:16], y_val[:16]"),
+    });
+  if (!has("importance") && inputs.some(({ kind }) => kind === "flat"))
+    absent.push({
+      what: "Importance of features",
+      why: "what the model loses when a column is shuffled, with intervals",
+      lines: call(name, "PermutationImportanceCallback", "x_val, y_val, feature_names=names"),
+    });
+  if (!has("health"))
+    absent.push({
+      what: "Health of the layers",
+      why: "gradients that vanish or explode, dead and saturated units, as scalars and here",
+      lines: call(name, "ModelHealthCallback", "x_val[:64], y_val[:64]"),
+    });
+  return absent;
+}
