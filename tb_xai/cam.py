@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from tb_xai import targets
-from tb_xai.gradients import BATCH_SIZE, Attribution, Binder, Inputs, check_inputs
+from tb_xai.gradients import BATCH_SIZE, Attribution, Binder, Inputs, _each, check_inputs
 from tb_xai.targets import Target
 
 
@@ -405,11 +405,6 @@ def _chunks(
         lambda step, _: step < count, body, [tf.constant(0), arrays], parallel_iterations=1
     )
     return [a.concat() for a in arrays]
-
-
-def _each(change: Callable[[Any], Any], arrays: Any) -> Any:
-    """Apply ``change`` to every array of a structure; labels that were not given stay None."""
-    return tf.nest.map_structure(lambda a: None if a is None else change(a), arrays)
 
 
 def _pack(model: Any, given: Inputs, leaves: list[Any]) -> Any:

@@ -200,16 +200,64 @@ def integrated_gradients(
 
     Differs from the paper: Gauss-Legendre nodes replace the Riemann sum.
     """
-    _whole("n_steps", n_steps, 1)
-    cap = 8 * n_steps if max_steps is None else _whole("max_steps", max_steps, n_steps)
-    if not tolerance > 0:
-        raise ValueError(f"tolerance must be positive. Received: tolerance={tolerance!r}")
-    levels = [n_steps]
-    while levels[-1] * 2 <= cap and np.isfinite(tolerance):
-        levels.append(levels[-1] * 2)
+    levels = _levels(n_steps, max_steps, tolerance)
     params = {"n_steps": n_steps, "baseline": _told(baseline), "max_steps": levels[-1]}
-    recipe = _path(levels, baseline, float(tolerance))
+    recipe = _path(levels, _straight(baseline), float(tolerance))
     return _binder("integrated_gradients", params, inputs, recipe, additive=True)
+
+
+def blur_integrated_gradients(
+    n_steps: int = 16,
+    max_sigma: float | None = None,
+    *,
+    tolerance: float = 0.05,
+    max_steps: int | None = None,
+    inputs: Sequence[str | int] | None = None,
+) -> Binder:
+    """Explain images by the gradient integrated along the way from a blurred copy to the image.
+
+    ``a_i = integral_0^1 df/dx_i (z(t)) dz_i/dt dt``, ``z(t) = x blurred by s(t)``, where the width
+    s of the Gaussian falls from ``max_sigma`` to nothing in equal ratios. Needs no baseline:
+    absence is the lack of detail, coarse before fine.
+
+    The blur runs along h and w, one channel at a time, with weights ``exp(-d^2 / (2 s^2))`` that
+    add up to 1 inside the image; ``dz/dt`` is exact. Steps double as in `integrated_gradients`.
+
+    Args:
+        n_steps: Gauss-Legendre nodes, at least 1.
+        max_sigma: standard deviation of the widest Gaussian in pixels, at least 0.5; None is a
+            quarter of the image's longer side, which leaves little but the mean colours.
+        tolerance: as for `integrated_gradients`.
+        max_steps: as for `integrated_gradients`.
+        inputs: names (or positions) of the inputs to explain, which must be images (n, h, w, c);
+            the others are held fixed. None explains all.
+
+    Returns:
+        A binder. Values are signed, in units of the target, and add up to ``output -
+        baseline_output``, the rise of the target from the blurred image to the image, but for the
+        reported gap.
+
+    Raises:
+        ValueError: ``n_steps`` below 1, ``max_sigma`` below 0.5, or an input that is not an image.
+
+    Example:
+        >>> explain = blur_integrated_gradients(n_steps=16, max_sigma=8)(model)
+
+    References:
+        Xu, Venugopalan, Sundararajan. Attribution in Scale and Space.
+        https://arxiv.org/abs/2004.03383, 2020.
+
+    Differs from the paper: Gauss-Legendre nodes in the logarithm of the width replace a Riemann sum
+    in the width, and the exact derivative a difference; neither changes the integral.
+    """
+    if max_sigma is not None and not 0.5 <= max_sigma < np.inf:
+        raise ValueError(
+            f"max_sigma must be a number of at least 0.5 pixels. Received: max_sigma={max_sigma!r}"
+        )
+    levels = _levels(n_steps, max_steps, tolerance)
+    params = {"n_steps": n_steps, "max_sigma": max_sigma, "max_steps": levels[-1]}
+    recipe = _path(levels, _blurring(max_sigma), float(tolerance))
+    return _binder("blur_integrated_gradients", params, inputs, recipe, additive=True)
 
 
 def smooth_grad(
@@ -447,12 +495,15 @@ class _Recipe:
         samples: samples of each example, each of ``rows`` rows through the model.
         rows: rows of one sample.
         given: gives tensors of its own, on the host, for (inputs, space).
+        straight: whether ``graph`` goes without a loop when the number of examples, in the shape of
+            the leaves, says that one chunk holds them all.
     """
 
     graph: Callable[..., dict[str, Any]]
     samples: int = 1
     rows: int = 1
     given: Callable[[Inputs, _Space], list[Any]] = lambda inputs, space: []
+    straight: bool = False
 
 
 def _binder(
@@ -512,7 +563,9 @@ class _Explain:
         extra = self._recipe.given(inputs, space)
         layout = _layout(inputs.n, self._recipe.samples, max(1, self._batch // self._recipe.rows))
         specs = [leaves, labels, _each(_spec, extra)]
-        key = (*key, repr(specs[2]), layout)
+        if self._recipe.straight and layout[0] == inputs.n:
+            specs[:2] = _each(lambda s: tf.TensorSpec((inputs.n, *s.shape[1:]), s.dtype), specs[:2])
+        key = (*key, repr(specs[2]), layout, specs[0][0].shape[0])
         if key not in self._functions:
             self._functions[key] = self._compile(space, layout, specs)
         arguments = _each(tf.convert_to_tensor, [inputs.leaves, y, extra])
@@ -920,7 +973,16 @@ def _rows(leaves: Any, examples: Any) -> Any:
 
 def _each(change: Callable[[Any], Any], arrays: Any) -> Any:
     """Apply ``change`` to every array of a structure; labels that were not given stay None."""
-    return tf.nest.map_structure(lambda a: None if a is None else change(a), arrays)
+    # The frequent kinds by hand: `tf.nest` takes longer than a small model's pass.
+    if isinstance(arrays, list):
+        return [_each(change, part) for part in arrays]
+    if type(arrays) is dict:
+        return {key: _each(change, part) for key, part in arrays.items()}
+    if type(arrays) is tuple:
+        return tuple(_each(change, part) for part in arrays)
+    if isinstance(arrays, (Mapping, tuple)):
+        return tf.nest.map_structure(lambda a: None if a is None else change(a), arrays)
+    return None if arrays is None else change(arrays)
 
 
 def _like(lanes: Any, tensor: Any) -> Any:
@@ -972,31 +1034,135 @@ def _plain(times_input: bool) -> _Recipe:
             state += [tf.zeros([n], space.wide)]
             state += [tf.zeros(tf.concat([[n], o.shape[1:]], 0), o.dtype) for o in space.outputs]
 
-        def step(examples: Any, _: Any, used: Any, state: list[Any]) -> list[Any]:
-            rows = _rows(leaves, examples)
+        def derive(rows: list[Any], labels: Any) -> list[Any]:
             v = space.open(rows)
-            found, scores, outputs = space.gradient(v, rows, _rows(y, examples))
+            found, scores, outputs = space.gradient(v, rows, labels)
             if times_input:
                 found = [g * part for g, part in zip(found, v, strict=True)]
             found = space.close(found)
-            if together:
-                found = [*found, scores, *outputs]
+            return [*found, scores, *outputs] if together else found
+
+        def step(examples: Any, _: Any, used: Any, state: list[Any]) -> list[Any]:
+            found = derive(_rows(leaves, examples), _rows(y, examples))
             return [_add(s, examples, used, f) for s, f in zip(state, found, strict=True)]
 
-        found = _items(tf.range(n), 1, layout[0], step, state)
+        if leaves[0].shape[0] is None:
+            found = _items(tf.range(n), 1, layout[0], step, state)
+        else:
+            found = [tf.cast(f, s.dtype) for f, s in zip(derive(leaves, y), state, strict=True)]
         if together:
             scores, outputs = found[parts], found[parts + 1 :]
         else:
             scores, outputs = space.forward(leaves, y)
         return {"values": found[:parts], "output": scores, "outputs": outputs}
 
-    return _Recipe(graph)
+    return _Recipe(graph, straight=True)
 
 
-def _path(levels: list[int], baseline: Any, tolerance: float) -> _Recipe:
+@dataclass(frozen=True)
+class _Way:
+    """A way through the input space from what stands for absence, t = 0, to the example, t = 1.
+
+    Attributes:
+        given: gives tensors of its own, on the host, for (inputs, space).
+        start: gives the target at t = 0, (n,), from (space, leaves, y, own tensors).
+        along: gives for (space, own tensors, examples, rows, t) the points at t (lanes, size) and
+            their derivatives by t, each (lanes, size, ...), or (lanes, 1, ...) for a constant.
+    """
+
+    given: Callable[[Inputs, _Space], list[Any]]
+    start: Callable[[_Space, list[Any], Any, list[Any]], Any]
+    along: Callable[[_Space, list[Any], Any, list[Any], Any], tuple[list[Any], list[Any]]]
+
+
+def _straight(baseline: Any) -> _Way:
     def given(inputs: Inputs, space: _Space) -> list[Any]:
         return _points(inputs, space, baseline, "baseline")
 
+    def along(
+        space: _Space, extra: list[Any], examples: Any, rows: list[Any], t: Any
+    ) -> tuple[list[Any], list[Any]]:
+        v, b = space.open(rows), _base(space, extra, examples, rows)
+        way = [(p - q)[:, None] for p, q in zip(v, b, strict=True)]
+        points = [q[:, None] + _spread(t, w) * w for q, w in zip(b, way, strict=True)]
+        return points, way
+
+    return _Way(given, _at_baseline, along)
+
+
+SHARP = 0.15
+"""Width of a Gaussian, in pixels, that leaves a picture as it is: a neighbour weighs 2e-10."""
+
+
+def _blurring(max_sigma: float | None) -> _Way:
+    def given(inputs: Inputs, space: _Space) -> list[Any]:
+        for i in inputs.explained:
+            leaf = inputs.leaves[i]
+            if leaf.ndim != 4 or leaf.dtype.kind != "f":
+                raise ValueError(
+                    "blur_integrated_gradients must be given images (n, h, w, c) of floats; "
+                    "explain others by integrated_gradients, or choose the images by inputs=[...]. "
+                    f"Received: input {inputs.names[i]!r} of shape {leaf.shape} and dtype "
+                    f"{leaf.dtype}"
+                )
+        return []
+
+    def ratio(part: Any) -> float:
+        """Return the logarithm of the widest width over the narrowest."""
+        widest = max(part.shape[1:3]) / 4 if max_sigma is None else max_sigma
+        return float(np.log(max(widest, 0.5) / SHARP))
+
+    def along(
+        space: _Space, extra: list[Any], examples: Any, rows: list[Any], t: Any
+    ) -> tuple[list[Any], list[Any]]:
+        points, speeds = [], []
+        for part in space.open(rows):
+            sigma = SHARP * tf.exp((1 - tf.cast(t, part.dtype)) * ratio(part))
+            (down, by_down), (across, by_across) = (_gaussian(k, sigma) for k in part.shape[1:3])
+            half, by_half = (tf.einsum("nsab,nbwc->nsawc", m, part) for m in (down, by_down))
+            point, first, second = (
+                tf.einsum("nsab,nshbc->nshac", m, part)
+                for m, part in ((across, half), (across, by_half), (by_across, half))
+            )
+            points.append(point)
+            speeds.append((first + second) * _spread(-ratio(part) * sigma, point))
+        return points, speeds
+
+    def blurred(part: Any) -> Any:
+        sigma = tf.constant(SHARP * np.exp(ratio(part)), part.dtype)
+        down, across = (_gaussian(k, sigma)[0] for k in part.shape[1:3])
+        return tf.einsum("ab,nbwc->nawc", down, tf.einsum("ab,nhbc->nhac", across, part))
+
+    def start(space: _Space, leaves: list[Any], y: Any, extra: list[Any]) -> Any:
+        return space.forward(leaves, y, 1, lambda _, rows: [*map(blurred, space.open(rows))])[0]
+
+    return _Way(given, start, along)
+
+
+def _gaussian(side: int, sigma: Any) -> tuple[Any, Any]:
+    """Return blurs (..., side, side) of some widths, rows adding up to 1, and d/dwidth."""
+    place = np.arange(side)
+    square = tf.constant((place[:, None] - place) ** 2, sigma.dtype)
+    sigma = sigma[..., None, None]
+    weight = tf.nn.softmax(-square / (2 * sigma**2))
+    change = square / sigma**3
+    mean = tf.reduce_sum(weight * change, axis=-1, keepdims=True)
+    return weight, weight * (change - mean)
+
+
+def _levels(n_steps: int, max_steps: int | None, tolerance: float) -> list[int]:
+    """Return the numbers of steps that are tried in turn."""
+    _whole("n_steps", n_steps, 1)
+    cap = 8 * n_steps if max_steps is None else _whole("max_steps", max_steps, n_steps)
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be positive. Received: tolerance={tolerance!r}")
+    levels = [n_steps]
+    while levels[-1] * 2 <= cap and np.isfinite(tolerance):
+        levels.append(levels[-1] * 2)
+    return levels
+
+
+def _path(levels: list[int], way: _Way, tolerance: float) -> _Recipe:
     def graph(
         space: _Space, layout: tuple[int, int, int], leaves: list[Any], y: Any, extra: list[Any]
     ) -> dict[str, Any]:
@@ -1004,7 +1170,7 @@ def _path(levels: list[int], baseline: Any, tolerance: float) -> _Recipe:
         n = tf.shape(leaves[0])[0]
         nodes, weights, first, blocks = _quadrature(levels, size, space.wide)
         output, outputs = space.forward(leaves, y)
-        baseline_output = _at_baseline(space, leaves, y, extra)
+        baseline_output = way.start(space, leaves, y, extra)
         delta = output - baseline_output
         scale = _scale(output, baseline_output)
 
@@ -1013,21 +1179,18 @@ def _path(levels: list[int], baseline: Any, tolerance: float) -> _Recipe:
         ) -> tuple[Any, Any, list[Any], Any]:
             def step(examples: Any, block: Any, used: Any, state: list[Any]) -> list[Any]:
                 rows = _rows(leaves, examples)
-                v, b = space.open(rows), _base(space, extra, examples, rows)
                 at = tf.gather(first, k) + block
-                way = [(p - q)[:, None] for p, q in zip(v, b, strict=True)]
-                points = [
-                    _fold(q[:, None] + _spread(tf.gather(nodes, at), w) * w)
-                    for q, w in zip(b, way, strict=True)
-                ]
+                points, speed = way.along(space, extra, examples, rows, tf.gather(nodes, at))
                 many = tf.repeat(tf.range(lanes), size)
                 labels = _rows(_rows(y, examples), many)
-                found, _, _ = space.gradient(points, _rows(rows, many), labels)
-                parts = [
-                    tf.reduce_sum(_unfold(g, lanes, size) * _spread(tf.gather(weights, at), w), 1)
-                    * w[:, 0]
-                    for g, w in zip(found, way, strict=True)
-                ]
+                found, _, _ = space.gradient([*map(_fold, points)], _rows(rows, many), labels)
+                parts = []
+                for g, s in zip(found, speed, strict=True):
+                    part = _unfold(g, lanes, size) * _spread(tf.gather(weights, at), s)
+                    if s.shape[1] == 1:
+                        parts.append(tf.reduce_sum(part, 1) * s[:, 0])
+                    else:
+                        parts.append(tf.reduce_sum(part * s, 1))
                 return [
                     _add(s, examples, used, p)
                     for s, p in zip(state, space.close(parts), strict=True)
@@ -1058,7 +1221,7 @@ def _path(levels: list[int], baseline: Any, tolerance: float) -> _Recipe:
             "gap": gap,
         }
 
-    return _Recipe(graph, samples=levels[0], given=given)
+    return _Recipe(graph, samples=levels[0], given=way.given)
 
 
 def _quadrature(levels: list[int], size: int, dtype: Any) -> tuple[Any, Any, Any, Any]:

@@ -30,6 +30,7 @@ from tb_xai.gradients import (
     Attribution,
     Binder,
     Inputs,
+    _each,
     check_inputs,
 )
 from tb_xai.targets import Target
@@ -957,11 +958,6 @@ def _keys(inputs: Inputs) -> list[int]:
             key = zlib.crc32(content, key)
         keys.append(key)
     return keys
-
-
-def _each(change: Callable[[Any], Any], arrays: Any) -> Any:
-    """Apply ``change`` to every array of a structure; labels that were not given stay None."""
-    return tf.nest.map_structure(lambda a: None if a is None else change(a), arrays)
 
 
 # --- what stands for removed ----------------------------------------------------------------------
