@@ -59,7 +59,7 @@ export function absentIn({ name, tags }: RunInfo): Absent[] {
   if (!has("health"))
     absent.push({
       what: "Health of the layers",
-      why: "gradients that vanish or explode, dead and saturated units, as scalars and here",
+      why: "gradients that vanish or explode, dead and saturated units",
       lines: call(name, "ModelHealthCallback", "x_val[:64], y_val[:64]"),
     });
   return absent;
