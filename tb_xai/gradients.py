@@ -9,6 +9,7 @@ runs, so one binder follows a model through training without being traced again.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -91,7 +92,8 @@ class Binder:
             batch_size: perturbed rows that pass through the model at once; None for 64.
 
         Returns:
-            The explain function.
+            The explain function. When a chunk does not fit into memory it goes on with half the
+            rows, and half of that, and says so once.
 
         Raises:
             TypeError: not a Keras model or not a callable target.
@@ -102,7 +104,51 @@ class Binder:
                 "batch_size must be a whole number of at least 1. Received: "
                 f"batch_size={batch_size!r}"
             )
-        return self.bind(model, target, batch_size)
+        return _Halving(lambda rows: self.bind(model, target, rows), batch_size)
+
+
+class _Halving:
+    """An explain function that is compiled again for half the rows when memory does not suffice."""
+
+    def __init__(self, bind: Callable[[int | None], Explain], batch_size: int | None) -> None:
+        self._bind, self._rows = bind, batch_size or BATCH_SIZE
+        self._explain = bind(batch_size)
+        self._before = 0  # traces of the functions that were given up
+        self._said = False
+
+    def traces(self) -> int:
+        return self._before + self._explain.traces()
+
+    def __call__(self, x: Any, y: Any = None) -> Attribution:
+        tried = self._rows
+        while True:
+            try:
+                found = self._explain(x, y)
+                break
+            except tf.errors.ResourceExhaustedError as error:
+                if self._rows == 1:
+                    raise ValueError(
+                        "model must have room in memory for one row at a time; use a smaller model "
+                        "or input, or a device with more memory. "
+                        f"Received: {_first_line(error)} with batch_size=1"
+                    ) from error
+            # Outside of the handler, whose traceback would hold on to what did not fit.
+            self._rows //= 2
+            self._before += self._explain.traces()
+            self._explain = self._bind(self._rows)
+        if self._rows < tried and not self._said:
+            self._said = True
+            warnings.warn(
+                f"batch_size={tried} rows did not fit into memory; the explanation goes on with "
+                f"batch_size={self._rows}, which may be given from the start.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return found
+
+
+def _first_line(error: tf.errors.OpError) -> str:
+    return f"{type(error).__name__}: {(error.message or '').strip().partition(chr(10))[0][:200]}"
 
 
 def saliency(*, inputs: Sequence[str | int] | None = None) -> Binder:
@@ -896,8 +942,10 @@ def _layout(n: int, samples: int, batch: int) -> tuple[int, int, int]:
     """
     blocks = -(-samples // batch)
     size = -(-samples // blocks)
-    lanes = min(n, max(1, batch // size))
-    return -(-n // -(-n // lanes)), size, blocks
+    # The last chunk is filled up, and a chunk costs as much as a few rows by itself.
+    most = min(n, max(1, batch // size))
+    lanes = min(range(most, 0, -1), key=lambda lanes: -(-n // lanes) * (lanes * size + 4))
+    return lanes, size, blocks
 
 
 def _items(
