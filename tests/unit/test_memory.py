@@ -93,7 +93,7 @@ def test_what_fits_is_left_alone() -> None:
 
 
 def test_single_rows_are_tried() -> None:
-    explain = saliency()(picky(1), batch_size=3)
+    explain = saliency()(picky(1), batch_size=4)
     with pytest.warns(RuntimeWarning, match="batch_size=1,"):
         assert explain(X, Y).values.shape == X.shape
 
