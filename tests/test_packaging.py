@@ -122,11 +122,14 @@ group = importlib.metadata.entry_points(group="tensorboard_plugins")
 (entry,) = [e for e in group if e.name == "tb_xai"]
 from tensorboard import program, default
 from urllib.request import urlopen
-board = program.TensorBoard(default.get_plugins() + [entry.load()])
+board = program.TensorBoard(default.get_plugins())
+assert entry.load() in default.get_plugins()
 board.configure(argv=[None, "--logdir", sys.argv[1], "--port", "0", "--load_fast=false"])
 url = board.launch()
 page = urlopen(url + "data/plugin/xai/static/index.js").read()
 assert b"render" in page and len(page) > 20_000, len(page)
+for view in ("overview", "maps", "features"):
+    assert len(urlopen(url + f"data/plugin/xai/static/{view}.js").read()) > 5_000
 assert b"revision" in urlopen(url + "data/plugin/xai/index").read()
 assert not {"tensorflow", "keras", "torch", "jax"} & set(sys.modules)
 import tb_xai.summary, tb_xai.reader
