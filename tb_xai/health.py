@@ -552,9 +552,7 @@ class _Measure:
             outputs, activations, losses = _forward(model, x, self._rows)
             with losses:
                 if self._own_loss:
-                    loss = model._compute_loss(
-                        x=x, y=y, y_pred=outputs, sample_weight=weight, training=False
-                    )
+                    loss = _overridden_loss(model, x, y, outputs, weight)
                 else:
                     loss = _total(model, _terms(model, self._loss, y, outputs), weight)
             scaled = loss * tf.cast(scale, loss.dtype)
@@ -1103,9 +1101,19 @@ def _rebuilt(model: Any) -> Any:
         kind = "float64" if "float" in str(t.dtype) else t.dtype
         return keras.Input(batch_shape=t.shape, dtype=kind, name=t.name)
 
-    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    tensors = keras.tree.map_structure(wide, inputs)
+    if isinstance(model, keras.Sequential):
+        return keras.Sequential(
+            [wide(model.inputs[0]), *map(copied, model.layers)], name=model.name
+        )
+    tensors = keras.tree.map_structure(wide, model.input)
     return keras.models.clone_model(model, input_tensors=tensors, clone_function=copied)
+
+
+def _overridden_loss(model: Any, x: Any, y: Any, outputs: Any, weight: Any) -> Any:
+    """Return the loss of a model that overrides `compute_loss`."""
+    if hasattr(model, "_compute_loss"):  # takes `training` also where the override does not
+        return model._compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight, training=False)
+    return model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight)
 
 
 def _widened(config: Any) -> Any:
