@@ -20,6 +20,7 @@ PICTURES = Path(__file__).parent / "pictures"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 VIEWS = {
+    "overview": "&p.xai.view=overview",
     "maps": "&p.xai.view=maps&p.xai.run=digits&p.xai.maps.tag=integrated_gradients",
     "maps_flat": "&p.xai.view=maps&p.xai.run=breast_cancer",
     "features": "&p.xai.view=features&p.xai.run=breast_cancer",
@@ -34,9 +35,9 @@ def open_at(page: Page, url: str, link: str, theme: str) -> FrameLocator:
     frame.get_by_role("heading").first.wait_for(timeout=30_000)
     if theme == "dark":
         page.evaluate("document.body.classList.add('dark-mode')")
-    if link:
+    if "maps" in link or "features" in link:
         frame.locator("canvas").first.wait_for(timeout=30_000)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(2500)
     return frame
 
 
@@ -60,7 +61,7 @@ def main() -> None:
             frame.locator("[role=gridcell][tabindex='0']").press("Enter")
             wide.wait_for_timeout(800)
             wide.screenshot(path=PICTURES / "inspect_light.png")
-            for name in ("maps", "features"):
+            for name in ("overview", "maps", "features"):
                 open_at(narrow, board.url, VIEWS[name], "light")
                 narrow.screenshot(path=PICTURES / f"{name}_narrow.png")
         with (
