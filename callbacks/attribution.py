@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tb_xai import gradients, targets
+from tb_xai import cam, gradients, summary, targets
 from tb_xai.callbacks.base import (
     Examples,
     Explained,
@@ -41,6 +41,8 @@ class AttributionCallback(ExplanationCallback):
             `entropy` of |values| / sum |values| in nats (uniform over d elements: ln d), `peak`
             (largest |value|), and for additive methods `baseline_output` and `gap`, the relative
             completeness gap |sum - (output - baseline_output)| / |output - baseline_output|.
+        `cam.activations` has one map per filter and example; `cam.weights` has filters in the place
+            of examples, and of the figures only those that speak of values, with `output` the norm.
         figures per feature, for flat inputs: `mean_abs` with its 95 % interval over examples, and
             `mean` (signed).
         scalars `xai/<tag>/<name>`, also in Keras' logs as `xai_<tag>_<name>`: `sum_abs` and
@@ -189,7 +191,13 @@ class AttributionCallback(ExplanationCallback):
 
         def explained() -> Explained:
             a = explain(examples.x, examples.y)
-            arrays = named(a.values)
+            if isinstance(a, cam.KernelAttribution):
+                return self._of_kernels(a, about)
+            more: dict[str, Any] = {}
+            if isinstance(a, cam.FilterAttribution):
+                arrays, more = dict(a.values), about_filters(a, inputs)
+            else:
+                arrays = named(a.values)
             tokens = {
                 name: tokens
                 for name, tokens in (ids if getattr(a, "words", None) is None else lines).items()
@@ -212,9 +220,36 @@ class AttributionCallback(ExplanationCallback):
                     figures |= {prefix + k: v for k, v in by_feature(values).items()}
             if a.stderr is not None:
                 arrays |= {f"{name}.stderr": values for name, values in named(a.stderr).items()}
-            return Explained("attribution", about, figures, scalars, arrays, tokens=tokens)
+            return Explained("attribution", about | more, figures, scalars, arrays, tokens=tokens)
 
         return explained
+
+    def _of_kernels(self, a: cam.KernelAttribution, about: Mapping[str, Any]) -> Explained:
+        """The record of a layer's weights, whose rows are filters."""
+        figures = {"output": a.output, **strength([a.values["kernel"]])}
+        shape = a.values["kernel"].shape[1:]
+        if len(shape) == 1:
+            figures |= by_feature(a.values["kernel"])
+        names = self._features()
+        of_inputs = next(iter((names or {}).values()), None)
+        meta = {
+            "example_names": [f"filter {number}" for number in a.filters],
+            "class_names": None,
+            "feature_names": {"kernel": of_inputs} if shape == (len(of_inputs or ()),) else None,
+        }
+        kind = "flat" if len(shape) == 1 else "image" if len(shape) < 4 else "other"
+        more = {
+            "inputs": {"kernel": {"shape": list(shape), "kind": kind}},
+            "layer": a.layer,
+            "score_name": "norm of the kernel",
+            "value_name": "weight",
+        }
+        scalars = {
+            "sum_abs": _mean(figures["sum_abs"]),
+            "entropy": _mean(figures["entropy"], beside=figures["sum_abs"]),
+        }
+        probe = summary.Probe(dict(a.values), meta=meta)
+        return Explained("attribution", {**about, **more}, figures, scalars, a.values, probe=probe)
 
     def _tokens(self, inputs: Mapping[str, np.ndarray]) -> dict[str, list[list[str]]]:
         """The names of token ids, input by input."""
@@ -466,6 +501,28 @@ def strength(maps: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         "sum_abs": total,
         "entropy": entropy,
         "peak": size.max(axis=1, initial=0.0),
+    }
+
+
+def about_filters(a: cam.FilterAttribution, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What the log says of activation maps: each filter is shown like an input, over one of them.
+
+    Args:
+        a: Activations of filters.
+        inputs: The examples by input.
+
+    Returns:
+        Entries of a record's meta.
+    """
+    shape = next(iter(a.values.values())).shape[1:]
+    rank = len(shape) + 2
+    under = next((name for name, leaf in inputs.items() if leaf.ndim == rank), next(iter(inputs)))
+    kind = {1: "sequence", 2: "image"}.get(len(shape), "other")
+    return {
+        "inputs": {name: {"shape": list(shape), "kind": kind, "of": under} for name in a.values},
+        "layer": a.layer,
+        "signed": a.signed,
+        "value_name": "activation",
     }
 
 

@@ -46,6 +46,7 @@ class Explained:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     names: Sequence[str] | None = None  # of the features or groups that the figures speak of
     tokens: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)  # by input, example
+    probe: summary.Probe | None = None  # what the rows are when they are not the examples
 
 
 @dataclass(frozen=True)
@@ -420,8 +421,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         seconds = time.perf_counter() - began
         self._scalars = {name: float(value) for name, value in explained.scalars.items()}
         meta = {
-            **explained.meta,
             "inputs": self._about_inputs,
+            **explained.meta,
             "probe": self._probe.hash,
             "epoch": self._epoch,
             "seconds": seconds,
@@ -481,6 +482,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 **({"tokens": dry_run.tokens} if dry_run.tokens else {}),
             },
         )
+        if dry_run.probe is not None:
+            probe = dry_run.probe
         if not self._shows_examples:
             about = {**probe.meta, "example_names": self.example_names, "content": probe.hash}
             probe = summary.Probe({}, meta=about)

@@ -1,4 +1,4 @@
-"""Class activation maps: where in a layer the evidence for the target lies.
+"""What a layer sees: class activation maps, the activations of its filters, its weights.
 
 A map weighs the channels of one layer's activations and adds them up, at the layer's own
 resolution; what speaks against the target is cut off by the final ReLU, so maps are never negative.
@@ -11,6 +11,9 @@ Activations are read while the model is traced: the layers' ``call`` is watched 
 thread alone, and is what it was as soon as the trace is done. Weights, graph and layers of the
 model are never rebuilt, so nested backbones, shared layers and subclassed models work as they
 stand.
+
+`activations` and `weights` show the network instead of its evidence: pictures of single filters,
+to be watched while they form.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import difflib
 import functools
 import math
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,6 +46,24 @@ class LayerAttribution(Attribution):
     """
 
     layer: str = ""
+
+
+@dataclass(frozen=True)
+class FilterAttribution(LayerAttribution):
+    """Pictures of a layer's filters; ``values`` is a dictionary of arrays by name.
+
+    Attributes:
+        filters: number of each filter, in the order of the pictures.
+        signed: whether values can be negative.
+    """
+
+    filters: tuple[int, ...] = ()
+    signed: bool = True
+
+
+@dataclass(frozen=True)
+class KernelAttribution(FilterAttribution):
+    """Pictures of a layer's weights: rows are its filters, not examples."""
 
 
 def grad_cam(layer: Any = None) -> Binder:
@@ -182,6 +204,186 @@ def score_cam(layer: Any = None, *, inputs: str | int | None = None) -> Binder:
     return _binder("score_cam", layer, None, params, inputs)
 
 
+# --- the network itself ---------------------------------------------------------------------------
+
+
+def activations(layer: Any = None, filters: int | Sequence[int] = 8) -> Binder:
+    r"""Show the activations of the filters of a layer that respond most.
+
+    ``L_kij = A_kij`` for chosen filters k. The choice is made at the first call: the filters with
+    the largest mean over examples of ``max over positions |A_kij|``, largest first. It then stays
+    for this binder and model, also in a later `fit`, so that what moves is the model; a new binder
+    chooses again.
+
+    Args:
+        layer: as in `grad_cam`.
+        filters: how many filters, at least 1 (all of a layer that has fewer), or the numbers of
+            chosen ones.
+
+    Returns:
+        A binder. The attribution is a `FilterAttribution` whose values are a dictionary
+        ``{"filter 12": (n, h', w'), ...}`` in the layer's resolution and unit; ``output`` is the
+        target at ``x``. ``signed`` is False where the layer's last operation, such as ReLU, shows
+        that no value can be negative.
+
+    Raises:
+        TypeError: ``filters`` is neither a number nor a list of numbers.
+        ValueError: as in `grad_cam`, no filters, or a number that the layer does not have.
+
+    Example:
+        >>> explain = activations(layer="conv2d_1", filters=4)(model)
+        >>> len(explain(x, y).values)
+        4
+
+    References:
+        Zeiler, Fergus. Visualizing and Understanding Convolutional Networks.
+        https://arxiv.org/abs/1311.2901, 2013.
+
+    Differs from the paper: activations are shown as they are, not projected back to the input.
+    """
+    chosen = _filters(filters)
+    held: weakref.WeakKeyDictionary[Any, tuple[int, ...]] = weakref.WeakKeyDictionary()
+
+    def select(model: Any, found: FilterAttribution) -> Attribution:
+        A = found.values
+        k = A.shape[-1]
+        if model not in held:
+            if isinstance(chosen, int):
+                peak = np.abs(A).reshape(len(A), -1, k).max(axis=1).mean(axis=0)
+                held[model] = tuple(np.argsort(-peak, kind="stable")[:chosen].tolist())
+            else:
+                held[model] = _below(chosen, k, found.layer)
+        numbers = held[model]
+        values = {f"filter {j}": np.ascontiguousarray(A[..., j]) for j in numbers}
+        return replace(found, values=values, filters=numbers)
+
+    params = {"filters": chosen if isinstance(chosen, int) else list(chosen)}
+    return replace(
+        _binder("activations", layer, None, params, select=select),
+        signed=True,
+    )
+
+
+def weights(layer: Any = None, filters: int | Sequence[int] = 64) -> Binder:
+    r"""Show the weights of a layer, by default of the first convolution, as pictures.
+
+    ``L_kijc = W_ijck``: the kernel of every filter, one to a row. Examples and labels play no part.
+
+    Args:
+        layer: name or path of a convolution or a Dense layer, or the layer itself. None takes the
+            first convolution or, without any, the first Dense layer.
+        filters: how many filters, from the first one on, or the numbers of chosen ones.
+
+    Returns:
+        A binder. The attribution is a `KernelAttribution` with values ``{"kernel": (filters, kh,
+        kw, c)}``, signed: (filters, k, c) of a Conv1D, (filters, d) of a Dense layer, c = 1 of a
+        depthwise convolution. ``output`` (filters,) is the Euclidean norm of each kernel.
+
+    Raises:
+        TypeError: ``filters`` is neither a number nor a list of numbers.
+        ValueError: an unknown layer, one without a kernel, or a number that the layer does not
+            have.
+
+    Example:
+        >>> explain = weights()(model)
+        >>> explain(x).values["kernel"].shape
+        (32, 3, 3, 1)
+
+    References:
+        Krizhevsky, Sutskever, Hinton. ImageNet Classification with Deep Convolutional Neural
+        Networks. https://doi.org/10.1145/3065386, 2012 (its figure 3).
+    """
+    told = _told_layer(layer)
+    chosen = _filters(filters)
+    params = {"layer": told, "filters": chosen if isinstance(chosen, int) else list(chosen)}
+
+    def bind(model: Any, target: Target, batch_size: int | None) -> _Kernels:
+        return _Kernels(targets.bind(model, target).model, layer, chosen)
+
+    return Binder("weights", params, True, False, bind)
+
+
+class _Kernels:
+    """Reads the weights of one layer; nothing is traced."""
+
+    def __init__(self, model: Any, layer: Any, chosen: int | tuple[int, ...]) -> None:
+        paths = _paths(model)
+        kernels = {path: one for path, one in paths.items() if isinstance(one, (*_CONV, _DENSE))}
+        if layer is not None:
+            wanted = _find(paths, layer)
+            self._path = next(path for path, one in paths.items() if one is wanted)
+        else:
+            first = [path for path, one in kernels.items() if isinstance(one, _CONV)]
+            self._path = next(iter([*first, *kernels]), "")
+        if self._path not in kernels:
+            raise ValueError(
+                "layer must be a convolution or a Dense layer, whose weights are a kernel, "
+                f"one of {list(kernels)[:12]}. Received: layer={self._path or None!r}"
+            )
+        self._layer = paths[self._path]
+        self._numbers = (
+            tuple(range(min(chosen, len(self._kernel()))))
+            if isinstance(chosen, int)
+            else _below(chosen, len(self._kernel()), self._path)
+        )
+
+    def traces(self) -> int:
+        return 0
+
+    def __call__(self, x: Any = None, y: Any = None) -> Attribution:
+        kernel = self._kernel()[list(self._numbers)]
+        return KernelAttribution(
+            values={"kernel": kernel},
+            output=np.sqrt((kernel.reshape(len(kernel), -1).astype(np.float64) ** 2).sum(1)),
+            layer=self._path,
+            filters=self._numbers,
+        )
+
+    def _kernel(self) -> np.ndarray:
+        """Return the kernel with its filters first."""
+        kernel = keras.ops.convert_to_numpy(self._layer.kernel).astype(np.float32)
+        if isinstance(self._layer, _DEPTHWISE):
+            kernel = kernel.reshape(*kernel.shape[:-2], 1, -1)
+        filters = -2 if isinstance(self._layer, _TRANSPOSED) else -1
+        return np.ascontiguousarray(np.moveaxis(kernel, filters, 0))
+
+
+_DENSE = keras.layers.Dense
+_TRANSPOSED = tuple(getattr(keras.layers, f"Conv{rank}DTranspose") for rank in (1, 2, 3))
+_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+_CONV = (
+    *(getattr(keras.layers, f"Conv{rank}D") for rank in (1, 2, 3)),
+    *_TRANSPOSED,
+    *_DEPTHWISE,
+)
+
+
+def _filters(filters: Any) -> int | tuple[int, ...]:
+    """Return a number of filters, or the numbers of chosen ones."""
+    many = isinstance(filters, (Sequence, np.ndarray)) and not isinstance(filters, str)
+    numbers = list(filters) if many else [filters]
+    if not all(isinstance(j, (int, np.integer)) and not isinstance(j, bool) for j in numbers):
+        raise TypeError(
+            "filters must be a number of filters or a list of their numbers. "
+            f"Received: filters={filters!r}"
+        )
+    if not numbers or min(numbers) < (0 if many else 1) or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            "filters must be at least 1, or different numbers from 0 on. "
+            f"Received: filters={filters!r}"
+        )
+    return tuple(int(j) for j in numbers) if many else int(filters)
+
+
+def _below(chosen: tuple[int, ...], count: int, layer: str) -> tuple[int, ...]:
+    if max(chosen) >= count:
+        raise ValueError(
+            f"filters must be below {count}, the number of filters of layer {layer!r}. "
+            f"Received: filters={list(chosen)}"
+        )
+    return chosen
+
+
 # --- binding --------------------------------------------------------------------------------------
 
 
@@ -191,15 +393,21 @@ def _binder(
     combine: Callable[[Any, Any], Any] | None,
     params: dict[str, Any] | None = None,
     masked: str | int | None = None,
+    select: Callable[[Any, FilterAttribution], Attribution] | None = None,
 ) -> Binder:
-    if not (layer is None or isinstance(layer, (str, keras.Layer))):
-        raise TypeError(f"layer must be a name, a path, a layer or None. Received: layer={layer!r}")
-    told = layer.name if isinstance(layer, keras.Layer) else layer
+    told = _told_layer(layer)
 
     def bind(model: Any, target: Target, batch_size: int | None) -> _Explain:
-        return _Explain(model, target, batch_size or BATCH_SIZE, layer, combine, masked)
+        return _Explain(model, target, batch_size or BATCH_SIZE, layer, combine, masked, select)
 
     return Binder(method, {"layer": told, **(params or {})}, False, False, bind)
+
+
+def _told_layer(layer: Any) -> str | None:
+    """Return a layer as the log names it."""
+    if not (layer is None or isinstance(layer, (str, keras.Layer))):
+        raise TypeError(f"layer must be a name, a path, a layer or None. Received: layer={layer!r}")
+    return layer.name if isinstance(layer, keras.Layer) else layer
 
 
 class _Explain:
@@ -213,9 +421,11 @@ class _Explain:
         layer: Any,
         combine: Callable[[Any, Any], Any] | None,
         masked: str | int | None,
+        select: Callable[[Any, FilterAttribution], Attribution] | None,
     ) -> None:
         self._score = targets.bind(model, target)
         self._batch, self._combine, self._masked = batch, combine, masked
+        self._select = select
         self._paths = _paths(model)
         self._wanted = None if layer is None else _find(self._paths, layer)
         self._functions: dict[Any, Any] = {}
@@ -238,14 +448,18 @@ class _Explain:
         if key not in self._functions:
             self._functions[key] = self._compile(given, specs, whole)
             self._traces += 1
-        function, pattern, place = self._functions[key]
+        function, pattern, about = self._functions[key]
         scores, maps, outputs = function(*_each(tf.convert_to_tensor, arguments))
-        return LayerAttribution(
+        found = LayerAttribution(
             values=maps.numpy().astype(np.float32),
             output=scores.numpy(),
             prediction=tf.nest.pack_sequence_as(pattern, [o.numpy() for o in outputs]),
-            layer=place,
+            layer=about["path"],
         )
+        if self._select is None:
+            return found
+        whole_layer = FilterAttribution(**vars(found), signed=about["signed"])
+        return self._select(self._score.model, whole_layer)
 
     def _compile(self, given: Inputs, specs: list[Any], whole: bool) -> Any:
         found: dict[str, Any] = {}
@@ -256,6 +470,7 @@ class _Explain:
             layer, A = self._activations(calls, scores, outputs)
             found["path"] = next(path for path, known in self._paths.items() if known is layer)
             found["first"] = _channels_first(layer)
+            found["signed"] = not _never_negative(A)
             if self._combine is None:
                 return scores, _wide(_last(A, found["first"])), outputs
             g = _gradient(scores, A)
@@ -280,13 +495,13 @@ class _Explain:
                 scores, maps, *outputs = chunk(leaves, y)
             else:
                 scores, maps, *outputs = _chunks(chunk, leaves, y, self._batch, kinds)
-            if self._combine is None:
+            if self._combine is None and self._select is None:
                 maps.set_shape(plan.structured_outputs[1].shape)
                 maps = self._by_score(plan, given, leaves, y, maps)
             return scores, maps, outputs
 
         function = tf.function(traced, autograph=False).get_concrete_function(*specs)
-        return function, pattern, found["path"]
+        return function, pattern, found
 
     def _activations(self, calls: list[_Call], scores: Any, outputs: Any) -> tuple[Any, Any]:
         """Return the layer that is mapped and what it gave when it was called last."""
@@ -417,6 +632,20 @@ def _pack(model: Any, given: Inputs, leaves: list[Any]) -> Any:
 
 def _wide(tensor: Any) -> Any:
     return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)
+
+
+def _never_negative(tensor: Any) -> bool:
+    """Whether the operations that made a tensor show that it holds no negative number."""
+    op = tensor.op
+    while op.type in _KEEP_SIGN and op.inputs:
+        op = op.inputs[0].op
+    return op.type in ("Relu", "Relu6", "Sigmoid", "Softmax", "Softplus", "Exp", "Square", "Abs")
+
+
+_KEEP_SIGN = (
+    *("Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose"),
+    *("MaxPool", "MaxPoolV2", "MaxPool3D", "AvgPool", "AvgPool3D"),
+)
 
 
 def _last(tensor: Any, first: bool) -> Any:

@@ -206,6 +206,8 @@ def _describe(tag: str, outline: reader.Outline, last: summary.Record) -> dict[s
         "probe": str(meta.get("probe") or ""),
         "inputs": _inputs(meta),
     }
+    if isinstance(meta.get("value_name"), str):
+        described["value_name"] = meta["value_name"]
     if last.kind == "importance":
         described["metric"] = str(meta.get("metric") or "")
         described["features"] = _length(figures, "mean")
@@ -225,7 +227,8 @@ def _inputs(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
     inputs = meta.get("inputs")
     described = []
     for name, about in inputs.items() if isinstance(inputs, dict) else ():
-        shape = about.get("shape") if isinstance(about, dict) else None
+        about = about if isinstance(about, dict) else {}  # noqa: PLW2901
+        shape = about.get("shape")
         described.append(
             {
                 "name": str(name),
@@ -233,6 +236,7 @@ def _inputs(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
                 if isinstance(shape, list)
                 else [],
                 "kind": _kind_of(meta, str(name)) or "other",
+                **({"of": about["of"]} if isinstance(about.get("of"), str) else {}),
             }
         )
     return described

@@ -5,6 +5,8 @@ export interface InputInfo {
   name: string;
   shape: number[];
   kind: "image" | "flat" | "sequence" | "other";
+  /** the input of the probe set that this is shown over, where it is none itself (a filter of a layer) */
+  of?: string;
 }
 
 export interface TagInfo {
@@ -17,6 +19,8 @@ export interface TagInfo {
   signed?: boolean;
   additive?: boolean;
   score_name?: string;
+  /** what the values are, where they do not explain the score: "activation", "weight" */
+  value_name?: string;
   probe?: string;
   examples?: number;
   inputs?: InputInfo[];

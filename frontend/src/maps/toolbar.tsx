@@ -41,17 +41,18 @@ export function Legend({ ends, bars }: { ends: readonly [number, number] | null;
     return `rgb(${table[row]} ${table[row + 1]} ${table[row + 2]})`;
   });
   const score = tag.value?.score_name ?? "score";
+  const what = tag.value?.value_name;
   const whose = { map: "each map’s peak", example: "each example’s peak", shared: "the peak of all" }[
     settings.scale.value
   ];
   const range = ends === null ? "" : ends[0] === ends[1] ? short(ends[1]) : `${short(ends[0])} to ${short(ends[1])}`;
   return (
     <div class="legend" role="group" aria-label="Legend">
-      <span>{signed ? `lowers ${score}` : "0"}</span>
+      <span>{!signed ? "0" : what ? `negative ${what}` : `lowers ${score}`}</span>
       <span class="ramp" style={{ background: `linear-gradient(to right, ${stops.join(", ")})` }} aria-hidden="true">
         {signed && <i>0</i>}
       </span>
-      <span>{signed ? `raises ${score}` : `moves ${score}`}</span>
+      <span>{what ? (signed ? `positive ${what}` : what) : signed ? `raises ${score}` : `moves ${score}`}</span>
       <span class="dim">
         to {signed ? "± " : ""}
         {whose}

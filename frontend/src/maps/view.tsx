@@ -102,9 +102,10 @@ export function Page(): JSX.Element {
     fetchSeries(theRun, theTag?.name ?? "", signal),
   );
   const size = family?.size ?? null;
+  const pictured = input?.of ?? family?.input ?? null;
   const probe = useRequest(
-    theTag?.probe && layout ? JSON.stringify([theRun, theTag.probe, family?.input, size]) : null,
-    (signal) => fetchProbe(theRun, theTag?.probe ?? "", family?.input ?? null, size, signal),
+    theTag?.probe && layout ? JSON.stringify([theRun, theTag.probe, pictured, size]) : null,
+    (signal) => fetchProbe(theRun, theTag?.probe ?? "", pictured, size, signal),
   );
   const theProbe = probe.state === "ready" ? probe.value : probe.last;
   const theSeries = series.state === "ready" ? series.value : series.last;
