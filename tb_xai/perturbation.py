@@ -1185,7 +1185,9 @@ class _Players:
             z = coalition(tables, i, s)
             if not self.single:
                 held = tf.ones([tf.shape(z)[0], 1], tf.bool)
-                z = tf.gather(tf.concat([z, held], 1), tf.constant(owner), axis=1)
+                # Columns are chosen as rows of the transpose, which is many times faster.
+                columns = tf.transpose(tf.concat([z, held], 1))
+                z = tf.transpose(tf.gather(columns, tf.constant(owner)))
             parts = tf.split(z, sizes, axis=1)
             return [
                 tf.reshape(a, (-1, *shape)) for a, shape in zip(parts, self.shapes, strict=True)
