@@ -241,7 +241,7 @@ class AttributionCallback(ExplanationCallback):
         more = {
             "inputs": {"kernel": {"shape": list(shape), "kind": kind}},
             "layer": a.layer,
-            "score_name": "norm of the kernel",
+            "score_name": "norm",
             "value_name": "weight",
         }
         scalars = {

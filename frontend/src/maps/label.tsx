@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { Thumbnail } from "./cell";
 import { className, exampleName, figure, labelOf, predicted } from "../figures";
 import type { GridProps } from "./grid";
+import { tag } from "../state";
 
 /** Name, input, true and (at the cursor) predicted class of an example. */
 export function ExampleLabel(props: GridProps & { row: number; width: number }): JSX.Element {
@@ -37,7 +38,8 @@ export function ExampleLabel(props: GridProps & { row: number; width: number }):
         )}
         {output !== null && (
           <span>
-            <span class="dim">says</span> {Number(output.toPrecision(4))}
+            <span class="dim">{tag.value?.value_name ? (tag.value.score_name ?? "score") : "says"}</span>{" "}
+            {Number(output.toPrecision(4))}
           </span>
         )}
       </div>

@@ -15,10 +15,15 @@ function Choice<T extends string>({
   of: Signal<T>;
   options: readonly (readonly [T, string])[];
 }): JSX.Element {
+  // The inputs of this method may not be those of the last one: then the first is shown.
+  const known = options.some(([value]) => value === of.value);
   return (
     <label class="pick">
       <span>{name}</span>
-      <select value={of.value} onChange={(event) => (of.value = event.currentTarget.value as T)}>
+      <select
+        value={known ? of.value : options[0]?.[0]}
+        onChange={(event) => (of.value = event.currentTarget.value as T)}
+      >
         {options.map(([value, text]) => (
           <option key={value} value={value}>
             {text}
