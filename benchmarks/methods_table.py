@@ -214,6 +214,22 @@ METHODS = [
         values={"c": CHANNELS},
     ),
     Method(
+        cam.activations,
+        "What do the filters of a layer respond to that respond most?",
+        "a strong response need not reach the output: it says nothing of the target; filters are "
+        "chosen once, on the first call",
+        "models with a spatial layer",
+        lambda: cam.activations("conv", 2),
+        "n",
+    ),
+    Method(
+        cam.weights,
+        "What do the kernels of a layer, by default the first, look like?",
+        "readable in first layers alone; no example takes part",
+        "models with a convolution or a Dense layer",
+        lambda: cam.weights("conv"),
+    ),
+    Method(
         perturbation.occlusion,
         "How much does the target fall when this window is hidden?",
         f"misses what is there twice; depends on window and filling; {REMOVAL}",
@@ -382,6 +398,8 @@ def cost(method: Method) -> str:
             f"the formulas of {method.name} must give what was counted, {found} rows forwards and "
             f"with a gradient. Received: {told}"
         )
+    if not any(found):
+        return "none"
     kinds = zip(
         (method.gradient, method.forward), found[::-1], ("gradient", "forward"), strict=True
     )
@@ -429,7 +447,8 @@ Integrated gradients repeat examples whose gap stays above `tolerance` with twic
 last chunk of a call is filled up to `batch_size` rows. `kernel_shap` takes 2^p n passes up to 12
 players; above, or with `n_samples`, that many and two per example. CAM gradients end at the layer.
 
-**Signs.** Attributions are signed but those of `smooth_grad_squared`, `var_grad` and the CAMs.
+**Signs.** Attributions are signed but those of `smooth_grad_squared`, `var_grad` and the four CAMs;
+activations are not signed behind a ReLU.
 CPU time, memory and exactness are measured in [benchmarks.md](benchmarks.md).
 
 **Not offered:** Guided Backpropagation and Guided Grad-CAM. Their pictures hardly change when the

@@ -40,7 +40,7 @@ def public_methods(module: str) -> list[str]:
 
 
 def test_a_case_is_measured():
-    found = methods.measure(TINY, rounds=2)
+    found = methods.measure(TINY, rounds=3)
     assert found["traces"] == 1
     assert found["late_calls"] == 0
     assert found["raw"] > 0
