@@ -46,7 +46,7 @@ def test_a_case_is_measured():
     assert found["raw"] > 0
     assert found["method"] > 0
     assert found["ratio"] == sorted(found["ratio"])
-    assert found["memory"] == sorted(found["memory"])
+    assert min(found["memory"]) > 0
     assert len(methods.row(TINY, found)) == len(methods.HEAD)
 
 
