@@ -47,6 +47,7 @@ def test_a_case_is_measured():
     assert found["method"] > 0
     assert found["ratio"] == sorted(found["ratio"])
     assert min(found["memory"]) > 0
+    assert np.diff(found["memory"]).min() > -16  # MiB; threads report pages late
     assert len(methods.row(TINY, found)) == len(methods.HEAD)
 
 
