@@ -15,7 +15,6 @@ export default defineConfig({
     emptyOutDir: true,
     target: "es2022",
     modulePreload: false,
-    cssCodeSplit: false,
     assetsInlineLimit: 0,
     rolldownOptions: {
       input: "src/index.ts",
@@ -28,11 +27,12 @@ export default defineConfig({
           // what some of the views share, and the shell does not
           includeDependenciesRecursively: false,
           groups: [
+            { name: "export", test: /src\/export\.tsx?$/ },
+            { name: "core", test: /node_modules|src\/(api|host|safetensors|state|steps|style|url)\.ts$/ },
             { name: "figures", test: /src\/(colour|colour_tables|figures|spark)\.tsx?$/ },
             { name: "series", test: /src\/features\/(load|series|rank|words)\.ts$/ },
           ],
         },
-        assetFileNames: "index.[ext]",
       },
     },
   },

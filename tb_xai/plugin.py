@@ -30,21 +30,21 @@ from tb_xai.reader import Log, Missing, UnknownError
 ANSWER_LIMIT = 16 * 1024 * 1024  # bytes of one answer
 SOURCE_LIMIT = 512 * 1024 * 1024  # bytes read from disk for one answer
 STATIC = Path(__file__).resolve().parent / "static"
-STATIC_FILES = {
-    "index.js": "text/javascript; charset=utf-8",
-    "overview.js": "text/javascript; charset=utf-8",
-    "maps.js": "text/javascript; charset=utf-8",
-    "features.js": "text/javascript; charset=utf-8",
-    "figures.js": "text/javascript; charset=utf-8",
-    "series.js": "text/javascript; charset=utf-8",
-    "index.css": "text/css; charset=utf-8",
-    "index.html": "text/html; charset=utf-8",
-}
-_YEAR = "private, max-age=31536000, immutable"
-_CSP = (
-    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
-    "script-src 'self'; object-src 'none'; frame-ancestors 'self'"
+SCRIPT = "text/javascript; charset=utf-8"
+STATIC_FILES = (
+    "index.js",
+    "core.js",
+    "overview.js",
+    "maps.js",
+    "features.js",
+    "quality.js",
+    "health.js",
+    "text.js",
+    "figures.js",
+    "series.js",
+    "export.js",
 )
+_YEAR = "private, max-age=31536000, immutable"
 _NOT_BUILT = (
     "The page of tb_xai was not built: run `npm ci && npm run build` in frontend/, or install "
     "tb_xai from a wheel, and reload."
@@ -942,25 +942,20 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def static_route(self, request: wrappers.Request) -> wrappers.Response:
         """`GET ./static/<file>`."""
         name = request.path.rsplit("/static/", 1)[-1]
-        content_type = STATIC_FILES.get(name)
         try:
-            if content_type is None:
+            if name not in STATIC_FILES:
                 raise FileNotFoundError(name)
             body = (STATIC / name).read_bytes()
         except OSError:
             if name == "index.js":
                 script = "export function render() { document.body.textContent = %s; }"
                 script %= json.dumps(_NOT_BUILT)
-                return _respond(request, script.encode(), STATIC_FILES[name])
+                return _respond(request, script.encode(), SCRIPT)
             raise errors.NotFoundError(
                 f"The file must be one of {', '.join(STATIC_FILES)}. Received: {_brief([name])}"
             ) from None
         etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
         headers = [("ETag", etag)]
-        if content_type.startswith("text/html"):
-            headers.append(("Content-Security-Policy", _CSP))
         if request.if_none_match.contains(etag.strip('"')):
-            return _respond(
-                request, b"", content_type, status=304, cache="no-cache", headers=headers
-            )
-        return _respond(request, body, content_type, cache="no-cache", headers=headers)
+            return _respond(request, b"", SCRIPT, status=304, cache="no-cache", headers=headers)
+        return _respond(request, body, SCRIPT, cache="no-cache", headers=headers)

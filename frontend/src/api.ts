@@ -7,6 +7,8 @@ export interface InputInfo {
   kind: "image" | "flat" | "sequence" | "other";
   /** the input of the probe set that this is shown over, where it is none itself (a filter of a layer) */
   of?: string;
+  /** whether words or tokens stand beside its values */
+  tokens?: boolean;
 }
 
 export interface TagInfo {

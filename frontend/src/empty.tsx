@@ -17,6 +17,21 @@ model.fit(x, y, epochs=20, callbacks=[
 model.fit(x, y, epochs=20, callbacks=[
     PermutationImportanceCallback("logs/run1", x_val, y_val, feature_names=names),
 ])`,
+  quality: `from tb_xai.callbacks import IntegratedGradientsCallback
+
+model.fit(x, y, epochs=20, callbacks=[
+    IntegratedGradientsCallback("logs/run1", x_val[:16], y_val[:16]),
+])`,
+  health: `from tb_xai.callbacks import ModelHealthCallback
+
+model.fit(x, y, epochs=20, callbacks=[
+    ModelHealthCallback("logs/run1", x_val[:64], y_val[:64]),
+])`,
+  text: `from tb_xai.callbacks import IntegratedGradientsCallback
+
+model.fit(x, y, epochs=20, callbacks=[
+    IntegratedGradientsCallback("logs/run1", ids_val[:16], y_val[:16], token_names=vocabulary),
+])`,
 };
 
 const ALL = `from tb_xai.callbacks import (
@@ -78,7 +93,13 @@ export function EmptyPage(): JSX.Element {
   );
 }
 
-const NAMES: Record<Drawn, string> = { maps: "maps", features: "feature importance" };
+const NAMES: Record<Drawn, string> = {
+  maps: "maps",
+  features: "feature importance",
+  quality: "explanations to judge",
+  health: "layer health",
+  text: "explained words",
+};
 
 /** A view without anything to draw in this run: says where it is, or what to add. */
 export function NothingHere({ which }: { which: Drawn }): JSX.Element {

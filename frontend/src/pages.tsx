@@ -7,12 +7,22 @@ import type { View } from "./state";
 
 type Page = () => JSX.Element;
 
-export const TITLES: Readonly<Record<View, string>> = { overview: "Overview", maps: "Maps", features: "Features" };
+export const TITLES: Readonly<Record<View, string>> = {
+  overview: "Overview",
+  maps: "Maps",
+  features: "Features",
+  quality: "Quality",
+  health: "Health",
+  text: "Text",
+};
 
 const FILES: Readonly<Record<View, () => Promise<{ Page: Page }>>> = {
   overview: () => import("./overview/view"),
   maps: () => import("./maps/view"),
   features: () => import("./features/view"),
+  quality: () => import("./quality/view"),
+  health: () => import("./health/view"),
+  text: () => import("./text/view"),
 };
 
 const loaded = signal<Partial<Record<View, Page>>>({});

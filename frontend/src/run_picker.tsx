@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import type { RunInfo } from "./api";
 import { runColour } from "./host";
 import { Popover } from "./popover";
-import { hasTag, run, runFilter, runs, showRun, showRuns, shownRuns, tagsOf, view } from "./state";
+import { hasTag, ONE_RUN, run, runFilter, runs, showRun, showRuns, shownRuns, tagsOf, view } from "./state";
 
 const SHOWN = 200;
 
@@ -50,10 +50,10 @@ function Row({ one, many }: { one: RunInfo; many: boolean }): JSX.Element {
   );
 }
 
-/** Chooses the run (Maps) or the runs (other views) by a filter and a list. */
+/** Chooses the run (Maps, Text) or the runs (other views) by a filter and a list. */
 export function RunPicker(): JSX.Element | null {
   if (!run.value) return null;
-  const many = view.value !== "maps";
+  const many = !ONE_RUN.has(view.value);
   const found = matching(runs.value, runFilter.value);
   const shown = shownRuns.value;
   const single = many && shown.length === 1 ? shown[0] : many ? null : run.value;

@@ -5,7 +5,7 @@ import { isVisible, onHashChange, readHash, writeHash } from "./host";
 import { union, withHoles, type Logged } from "./steps";
 import { readLink, writeLink } from "./url";
 
-export const VIEWS = ["overview", "maps", "features"] as const;
+export const VIEWS = ["overview", "maps", "features", "quality", "health", "text"] as const;
 export type View = (typeof VIEWS)[number];
 
 /* ---------- fields: what a link holds, what is remembered ---------- */
@@ -64,6 +64,9 @@ const wantedStep = field<string>("step", "", (text) => text === "" || Number.isF
 const wantedTag: Partial<Record<View, Signal<string>>> = {
   maps: field<string>("maps.tag", ""),
   features: field<string>("features.tag", ""),
+  quality: field<string>("quality.tag", ""),
+  health: field<string>("health.tag", ""),
+  text: field<string>("text.tag", ""),
 };
 export const runFilter = field<string>("filter", "");
 
@@ -171,10 +174,16 @@ export function poll(milliseconds = 5000): void {
 /** Whether a tag has maps that are pictures. */
 const ofImages = (tag: TagInfo): boolean => tag.kind === "attribution" && tag.inputs?.[0]?.kind === "image";
 
+/** Views that show one run: the others draw several beside each other. */
+export const ONE_RUN: ReadonlySet<View> = new Set<View>(["maps", "text"]);
+
 /** Whether a view can draw a tag. */
 export function accepts(which: View, tag: TagInfo): boolean {
   if (which === "overview") return true;
   if (which === "maps") return tag.kind === "attribution";
+  if (which === "quality") return tag.kind === "attribution" && tag.value_name === undefined;
+  if (which === "health") return tag.kind === "health";
+  if (which === "text") return tag.kind === "attribution" && (tag.inputs ?? []).some((one) => one.tokens);
   return tag.kind === "importance" || (tag.kind === "attribution" && (tag.inputs ?? []).some((i) => i.kind === "flat"));
 }
 
@@ -232,7 +241,7 @@ export const shownRuns = computed<RunInfo[]>(() => {
 export const logged = computed<Logged>(() => {
   const own = tag.value;
   if (!own) return { steps: [], epochs: [] };
-  if (view.value === "maps") return withHoles(own, tags.value);
+  if (ONE_RUN.has(view.value)) return withHoles(own, tags.value);
   return union(shownRuns.value.flatMap((one) => one.tags.filter((other) => other.name === own.name)));
 });
 

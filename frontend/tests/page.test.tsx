@@ -168,7 +168,7 @@ describe("maps", () => {
   });
 
   it("has the tab list, one current column and one slider over the exact steps", () => {
-    expect(root.querySelectorAll("[role=tab]")).toHaveLength(3);
+    expect(root.querySelectorAll("[role=tab]")).toHaveLength(6);
     expect(root.querySelector("[aria-current=step]")?.textContent).toBe("10");
     const slider = root.querySelector<HTMLInputElement>("input[type=range]");
     expect([slider?.max, slider?.getAttribute("aria-valuetext")]).toEqual(["2", "step 10"]);

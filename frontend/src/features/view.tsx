@@ -27,7 +27,10 @@ import {
 } from "./model";
 import { at, type Series } from "./series";
 import { number, plural, valueWords } from "./words";
-import "./features.css";
+import { adopt } from "../style";
+import css from "./features.css?inline";
+
+adopt(css);
 
 function Choice<T extends string>({
   name,

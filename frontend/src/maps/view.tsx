@@ -1,4 +1,3 @@
-import "./maps.css";
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { fetchProbe, fetchSeries, type Probe } from "../api";
@@ -12,6 +11,10 @@ import { columnOf, columnsOf, familyOf, inputOf, layOut, sidesOf, type Column, t
 import * as settings from "./settings";
 import { arrivals, BLOCK, cancel, failure, find, peakIn, want, type Found } from "./store";
 import { Display, Legend } from "./toolbar";
+import { adopt } from "../style";
+import css from "./maps.css?inline";
+
+adopt(css);
 
 /** Bytes of maps that are fetched ahead of the cursor. */
 const AHEAD = 6_000_000;

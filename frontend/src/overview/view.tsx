@@ -1,11 +1,14 @@
 /** The Overview: what a careful colleague would say of each run, and where it can be seen. */
-import "./overview.css";
 import type { JSX } from "preact";
 import { showRuns, shownRuns, runs } from "../state";
 import { Swatch } from "../run_picker";
 import { Sign } from "./finding";
 import { counts, severityOf } from "./findings";
 import { RunCard, told } from "./run_card";
+import { adopt } from "../style";
+import css from "./overview.css?inline";
+
+adopt(css);
 
 /** Of several runs: what was found in each, and a way to its card. */
 function Runs({ names }: { names: readonly string[] }): JSX.Element {
