@@ -1,4 +1,4 @@
-"""The command `tb-xai`: `demo` trains two models and opens TensorBoard, `export` writes CSV."""
+"""The command `tb-xai`: demo (train, open TensorBoard), export (CSV), prune (remove old maps)."""
 
 from __future__ import annotations
 
@@ -91,6 +91,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--out", help="file to write (default: standard output)")
     export.set_defaults(run=_export)
+
+    prune = commands.add_parser(
+        "prune",
+        help="remove the maps of old steps to save space",
+        description="Remove the maps of steps that are not kept. The first and the last step of "
+        "every tag are always kept, and so are all figures and curves: a step without its maps is "
+        "shown as such. Safe while a training writes.",
+    )
+    prune.add_argument("logdir", help="log directory, as for tensorboard --logdir")
+    prune.add_argument("--newest", type=_at_least(1), help="keep so many of the last steps")
+    prune.add_argument("--every", type=_at_least(1), help="keep steps that are multiples of this")
+    prune.add_argument("--run", dest="of_run", help="only this run")
+    prune.add_argument("--tag", help="only this tag")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    prune.set_defaults(run=_prune)
     return parser
 
 
@@ -107,15 +122,53 @@ def _at_least(minimum: int, most: float = math.inf) -> Any:
     return number
 
 
-# --- export -------------------------------------------------------------------------------------
+# --- export and prune ---------------------------------------------------------------------------
+
+
+def _opened(logdir: str) -> Any:
+    from tb_xai import reader
+
+    if not Path(logdir).expanduser().is_dir() and "://" not in logdir:
+        raise ValueError(f"logdir must be a directory. Received: {logdir!r}")
+    return reader.open(logdir)
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from tb_xai import summary
+
+    if arguments.newest is None and arguments.every is None:
+        raise ValueError(
+            "--newest or --every must say which steps keep their maps. Received: neither"
+        )
+    keep = summary.Keep(arguments.newest, arguments.every)
+    log = _opened(arguments.logdir)
+    runs = [run for run in log.runs if arguments.of_run in (None, run)]
+    if not runs:
+        raise ValueError(
+            f"--run must be one of {', '.join(map(repr, log.runs)) or 'no runs'}. "
+            f"Received: --run {arguments.of_run!r}"
+        )
+    tags = None if arguments.tag is None else {arguments.tag}
+    if tags and not any(tags & set(log.tags(run)) for run in runs):
+        known = sorted({tag for run in runs for tag in log.tags(run)})
+        raise ValueError(
+            f"--tag must be one of {', '.join(map(repr, known))}. Received: --tag {arguments.tag!r}"
+        )
+    would = "would be removed" if arguments.dry_run else "removed"
+    total = summary.Pruned()
+    for run in runs:
+        root = arguments.logdir.rstrip("/") or "/"
+        log_dir = root if run == "." else f"{root}/{run}"
+        removed = summary.prune(log_dir, keep, tags=tags, dry_run=arguments.dry_run)
+        print(f"{run}: {removed.files} files, {removed.bytes / 1e6:.1f} MB {would}")
+        total += removed
+    if len(runs) > 1:
+        print(f"in all: {total.files} files, {total.bytes / 1e6:.1f} MB {would}")
+    return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from tb_xai import reader
-
-    if not Path(arguments.logdir).expanduser().is_dir() and "://" not in arguments.logdir:
-        raise ValueError(f"logdir must be a directory. Received: {arguments.logdir!r}")
-    log = reader.open(arguments.logdir)
+    log = _opened(arguments.logdir)
     there = {(run, tag) for run in log.runs for tag in log.tags(run)}
     wanted = sorted(
         (run, tag)

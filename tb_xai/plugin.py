@@ -368,6 +368,8 @@ class _Budget:
 
 
 def _input_name(names: Sequence[str], meta: Mapping[str, Any], asked: str | None) -> str:
+    if not names:
+        raise Missing("Its maps were removed to save space; its figures are still there.")
     if asked is not None:
         if asked not in names:
             raise errors.InvalidArgumentError(

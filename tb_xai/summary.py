@@ -31,9 +31,9 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,6 +64,7 @@ _DTYPES = {
     "BOOL": "|b1",
 }
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,120}\.safetensors")
+_ARRAYS_OF = re.compile(r"[A-Za-z0-9_-]*-([0-9a-f]{8})-(-?\d{1,19})-[0-9a-f]{8}\.safetensors")
 _OUTLINE = re.compile(
     rb'\{"__metadata__":\{"record":"\{\\"version\\":%d,\\"kind\\":\\"([a-z_]+)\\",'
     rb'\\"epoch\\":(-?[0-9]+(?:\.[0-9]+)?),' % VERSION
@@ -239,8 +240,11 @@ def _array_file_name(tag: str, step: int, nonce: str) -> str:
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", tag)[:40]
     # A file whose name contains "tfevents" would be read as an event file, and its folder as a run.
     slug = re.sub("tfevents", "tf-events", slug, flags=re.IGNORECASE)
-    sha1 = hashlib.sha1(tag.encode(), usedforsecurity=False).hexdigest()[:8]
-    return f"{slug}-{sha1}-{step}-{nonce}.safetensors"
+    return f"{slug}-{_digest(tag)}-{step}-{nonce}.safetensors"
+
+
+def _digest(tag: str) -> str:
+    return hashlib.sha1(tag.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def _nonce(tensors: Mapping[str, np.ndarray]) -> str:
@@ -576,6 +580,7 @@ class ArrayFile:
         scaled, overflow = self._about.get("scaled"), self._about.get("figures")
         if not isinstance(scaled, list) or not isinstance(overflow, list):
             raise DamagedError("an array file must list its scaled arrays. Received: none")
+        self.pruned = self._about.get("pruned") is True
         self._scaled = {name for name in scaled if isinstance(name, str)}
         self._overflow = [name for name in overflow if isinstance(name, str)]
         hidden = {name + ".scale" for name in self._scaled}
@@ -621,6 +626,133 @@ class ArrayFile:
     def figures(self) -> dict[str, np.ndarray]:
         """The figures that did not fit into the event."""
         return {name: self._file.read("figures/" + name) for name in self._overflow}
+
+    def without_arrays(self) -> bytes | None:
+        """The same file with its figures alone; None where it holds no figures."""
+        if not self._overflow:
+            return None
+        tensors = {"figures/" + name: figure for name, figure in self.figures().items()}
+        return bytes(save(tensors, {"xai": _json({**self._about, "scaled": [], "pruned": True})}))
+
+
+# --- keep ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which steps keep their maps: the first one, and whatever these say.
+
+    Args:
+        newest: how many of the last steps, at least 1; None for the last one alone.
+        every: steps that are multiples of this, at least 1; None for none.
+
+    Raises:
+        ValueError: a number below 1, or neither was given, which would keep almost nothing.
+
+    Example:
+        >>> sorted(Keep(newest=2, every=4)(range(10)))
+        [0, 4, 8, 9]
+    """
+
+    newest: int | None = None
+    every: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would delete everything."""
+        for name in ("newest", "every"):
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int) or value < 1
+            ):
+                raise ValueError(
+                    f"{name} must be a whole number of at least 1. Received: {value!r}"
+                )
+        if self.newest is None and self.every is None:
+            raise ValueError(
+                "newest or every must be given: nothing else would keep the maps between the first "
+                "and the last step. Received: neither"
+            )
+
+    def __call__(self, steps: Iterable[int]) -> set[int]:
+        """Return those of the logged steps that are kept."""
+        logged = sorted(set(steps))
+        kept = {*logged[:1], *logged[-(self.newest or 1) :]}
+        return kept | {step for step in logged if self.every and step % self.every == 0}
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What pruning removed, or would remove: array files and their bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Pruned) -> Pruned:
+        """Return both together."""
+        return Pruned(self.files + other.files, self.bytes + other.bytes)
+
+
+def prune(
+    log_dir: str | os.PathLike[str],
+    keep: Keep,
+    *,
+    tags: Iterable[str] | None = None,
+    dry_run: bool = False,
+) -> Pruned:
+    """Remove the maps of steps that are not kept; their figures, and every curve, stay.
+
+    The index is left as it is: a step without its maps is shown as such. Safe while a training
+    writes into the directory.
+
+    Args:
+        log_dir: as the callbacks got it; its sub-directory `xai` is pruned.
+        keep: which steps keep their maps.
+        tags: tags to prune; None for all.
+        dry_run: only count.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        ValueError: there is no such directory.
+        OSError: a file could not be removed.
+
+    Example:
+        >>> prune("logs/run1", Keep(newest=10, every=50))  # doctest: +SKIP
+        Pruned(files=180, bytes=1156208640)
+    """
+    store, _ = _store(os.fspath(log_dir))
+    return _prune(store, keep, None if tags is None else set(tags), dry_run=dry_run)
+
+
+def _prune(
+    store: _Disk | _Remote, keep: Keep, tags: set[str] | None, *, dry_run: bool = False
+) -> Pruned:
+    digests = None if tags is None else {_digest(tag) for tag in tags}
+    sizes = store.arrays()
+    files: dict[str, dict[str, int]] = {}
+    for name in sizes:
+        found = _ARRAYS_OF.fullmatch(name)
+        if found and (digests is None or found[1] in digests):
+            files.setdefault(found[1], {})[name] = int(found[2])
+    removed = Pruned()
+    for steps in files.values():
+        kept = keep(steps.values())
+        for name in (name for name, step in steps.items() if step not in kept):
+            try:
+                file = ArrayFile(partial(store.read, name), sizes[name])
+                rest = file.without_arrays()
+            except (FileNotFoundError, DamagedError, NewerError):
+                continue  # not ours to judge
+            if file.pruned:
+                continue
+            if not dry_run:
+                if rest is None:
+                    store.remove(name)
+                else:
+                    store.put(name, rest)
+            removed += Pruned(1, sizes[name] - len(rest or b""))
+    return removed
 
 
 # --- write --------------------------------------------------------------------------------------
@@ -669,6 +801,22 @@ class _Disk:
             return False
         return True
 
+    def arrays(self) -> dict[str, int]:
+        """Bytes of each array file."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._arrays) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return found
+
+    def read(self, name: str, start: int, length: int) -> bytes:
+        with (self._arrays / name).open("rb") as file:
+            return _pread(file, start, length)
+
+    def remove(self, name: str) -> None:
+        (self._arrays / name).unlink(missing_ok=True)
+
     def put(self, name: str, data: bytes) -> None:
         temporary = self._arrays / f".{name}.{_host()}.{os.getpid()}.tmp"
         self._arrays.mkdir(parents=True, exist_ok=True)
@@ -713,6 +861,23 @@ class _Remote:
 
     def has(self, name: str) -> bool:
         return bool(self._fs.exists(f"{self._arrays}/{name}"))
+
+    def arrays(self) -> dict[str, int]:
+        """Bytes of each array file."""
+        self._fs.invalidate_cache()
+        try:
+            listed = self._fs.ls(self._arrays, detail=True)
+        except FileNotFoundError:
+            return {}
+        return {each["name"].rsplit("/", 1)[-1]: int(each.get("size") or 0) for each in listed}
+
+    def read(self, name: str, start: int, length: int) -> bytes:
+        end = start + length
+        return bytes(self._fs.cat_file(f"{self._arrays}/{name}", start=start, end=end))
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._arrays}/{name}")
 
     def put(self, name: str, data: bytes) -> None:
         self._fs.pipe_file(f"{self._arrays}/{name}", data)
@@ -824,6 +989,11 @@ class Writer:
             self._ready()
             self._append(event.SerializeToString(), sync=False)
 
+    def prune(self, tag: str, keep: Keep) -> Pruned:
+        """Remove the maps of a tag's steps that `keep` does not keep; see `prune`."""
+        with self._lock:
+            return _prune(self._store, keep, {tag})
+
     def flush(self) -> None:
         """Ask the operating system to put everything written so far on the disk itself."""
         with self._lock:
@@ -868,8 +1038,8 @@ class Writer:
         assert self._file is not None
         try:
             RecordWriter(_Whole(self._file)).write(event)
-            self._file.flush()
             if sync:
+                self._file.flush()  # a remote object is written whole: once a record, not a scalar
                 self._store.sync(self._file)
         except BaseException:
             self._shut()  # what follows half a record cannot be read: start a new file
@@ -940,18 +1110,8 @@ def writer(log_dir: str | os.PathLike[str]) -> Writer:
     path = os.fspath(log_dir)
     if not isinstance(path, str):
         raise TypeError(f"log_dir must be a path of text. Received: log_dir={log_dir!r}")
-    store: _Disk | _Remote
     try:
-        if "://" in path and not path.startswith("file://"):
-            import fsspec
-
-            fs, root = fsspec.core.url_to_fs(path)
-            key = path.rstrip("/")
-            store = _Remote(fs, root.rstrip("/") + "/" + RUN_NAME)
-        else:
-            folder = Path(path.removeprefix("file://")).expanduser().resolve()
-            key = str(folder)
-            store = _Disk(folder / RUN_NAME)
+        store, key = _store(path)
         with _registry_lock:
             found = _writers.get(key)
             if found is None:
@@ -963,6 +1123,17 @@ def writer(log_dir: str | os.PathLike[str]) -> Writer:
         raise ValueError(
             f"log_dir must be a directory that can be written. Received: log_dir={path!r} ({error})"
         ) from error
+
+
+def _store(path: str) -> tuple[_Disk | _Remote, str]:
+    """Where the records of a log directory lie, and a key that is equal for equal directories."""
+    if "://" in path and not path.startswith("file://"):
+        import fsspec
+
+        fs, root = fsspec.core.url_to_fs(path)
+        return _Remote(fs, root.rstrip("/") + "/" + RUN_NAME), path.rstrip("/")
+    folder = Path(path.removeprefix("file://")).expanduser().resolve()
+    return _Disk(folder / RUN_NAME), str(folder)
 
 
 def _close_all() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tb_xai import cli, reader
+from tests.synthetic import make_log
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -146,3 +147,38 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(
         show("digits CNN", 3, 20, 0.5, 0.9, 1.25)
     expected = "digits CNN  epoch  3/20  loss 0.500  accuracy 0.900  explaining 1.2 s\n"
     assert capsys.readouterr().out == expected
+
+
+def test_prune_says_what_it_removes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logdir = make_log(tmp_path, steps=6, examples=2, damage=False)
+    runs = list(reader.open(logdir).runs)
+    arguments = ["prune", str(logdir), "--newest", "2", "--run", "digits", "--tag", "saliency"]
+    files = sorted(logdir.rglob("*.safetensors"))
+    assert cli.main([*arguments, "--dry-run"]) == 0
+    assert "digits: 3 files" in (said := capsys.readouterr().out)
+    assert "would be removed" in said
+    assert sorted(logdir.rglob("*.safetensors")) == files
+    assert cli.main(arguments) == 0
+    assert "digits: 3 files" in (said := capsys.readouterr().out)
+    assert "would" not in said
+    assert len(list(logdir.rglob("*.safetensors"))) == len(files) - 3
+    assert cli.main(["prune", str(logdir), "--every", "100"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(runs) + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "--newest or --every must say"),
+        (["--newest", "1", "--run", "nowhere"], "--run must be one of 'digits'"),
+        (["--newest", "1", "--tag", "nothing"], "--tag must be one of"),
+    ],
+)
+def test_prune_refuses_what_would_do_nothing_or_everything(
+    synthetic_log: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert cli.main(["prune", str(synthetic_log), *arguments]) == 1
+    assert sentence in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["prune", str(synthetic_log), "--newest", "0"])
+    assert "must be at least 1" in capsys.readouterr().err

@@ -606,3 +606,78 @@ def test_remote_directories_work_through_fsspec() -> None:
     assert len(fs.glob("/test-summary/logs/run/xai/*tfevents*")) == 2
     fs.rm("/test-summary", recursive=True)
     assert log.runs == []
+
+
+# --- pruning ------------------------------------------------------------------------------------
+
+
+def logged(folder: Path, steps: range, *, wide: bool = False) -> None:
+    """Records of two tags at these steps; `wide` ones have figures that lie in the array file."""
+    w = summary.writer(folder)
+    for step in steps:
+        figures = {"mean": np.full(10_000 if wide else 3, step, np.float32)}
+        for tag in ("a", "b"):
+            maps = {"x": np.full((2, 16, 16), step + 1, np.float32)}
+            w.write(Record(tag, step, time.time(), "attribution", {}, figures, maps))
+    w.close()
+
+
+def test_keep_always_has_the_first_and_the_last_step() -> None:
+    for seed in range(20):
+        steps = np.random.default_rng(seed).integers(0, 100, 20).tolist()
+        for keep in (summary.Keep(3), summary.Keep(every=7), summary.Keep(1, 10)):
+            kept = keep(steps)
+            assert {min(steps), max(steps)} <= kept <= set(steps)
+            assert keep(kept) == kept  # again changes nothing
+    assert summary.Keep(2)([]) == set()
+    for wrong in ({}, {"newest": 0}, {"every": -1}, {"newest": True}, {"newest": 2.0}):
+        with pytest.raises(ValueError, match=r"must be .*Received: "):
+            summary.Keep(**wrong)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_pruning_removes_maps_and_keeps_every_figure(tmp_path: Path, wide: bool) -> None:
+    logged(tmp_path, range(10), wide=wide)
+    before = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
+    counted = summary.prune(tmp_path, summary.Keep(2, 5), tags=["a"], dry_run=True)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors")) == before
+    removed = summary.prune(tmp_path, summary.Keep(2, 5), tags=["a"])
+    after = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
+    assert removed == counted == summary.Pruned(6, before - after)
+    assert summary.prune(tmp_path, summary.Keep(2, 5), tags=["a"]) == summary.Pruned()
+    log = reader.open(tmp_path)
+    assert log.steps(".", "a") == list(range(10))
+    for step in range(10):
+        pruned = log.record(".", "a", step)
+        assert pruned.figures["mean"][0] == step
+        assert dict(log.record(".", "b", step).arrays)["x"].max() == step + 1
+        if step in (0, 5, 8, 9):
+            np.testing.assert_array_equal(pruned.arrays["x"], np.float32(step + 1))
+        elif wide:
+            assert not list(pruned.arrays)
+        else:
+            with pytest.raises(reader.Missing, match="was deleted"):
+                pruned.arrays["x"]
+
+
+def test_pruning_leaves_what_it_does_not_know(tmp_path: Path) -> None:
+    logged(tmp_path, range(4))
+    arrays = tmp_path / "xai" / "plugins" / "xai"
+    digest = next(arrays.glob("a-*")).name.split("-")[1]
+    foreign = ["notes.txt", "probe-0123456789abcdef.safetensors", "a-b-c.safetensors"]
+    damaged = f"a-{digest}-2-00000000.safetensors"
+    for name in (*foreign, damaged):
+        (arrays / name).write_bytes(b"something else")
+    assert summary.prune(tmp_path, summary.Keep(1)).files == 4
+    assert all((arrays / name).exists() for name in (*foreign, damaged))
+
+
+def test_pruning_behind_fsspec() -> None:
+    folder = "memory://pruning/run"
+    w = summary.writer(folder)
+    for step in range(5):
+        maps = {"x": np.ones((1, 8, 8), np.float32)}
+        w.write(Record("a", step, time.time(), "attribution", {}, {}, maps))
+    assert w.prune("a", summary.Keep(1)).files == 3
+    assert w.prune("b", summary.Keep(1)).files == 0
+    w.close()
