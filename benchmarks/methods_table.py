@@ -321,6 +321,12 @@ METHODS = [
         "blind to curves and to interactions",
         "columns of numbers",
     ),
+    Method(
+        importance.single_feature_score,
+        "How well does this column alone predict the label, whatever the model: does it leak?",
+        "blind to what only several columns say together; of a class of few rows it says little",
+        "columns of numbers",
+    ),
 ]
 
 

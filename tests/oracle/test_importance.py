@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tb_xai.importance import (
     mutual_information,
     permutation,
     permutation_importance,
+    single_feature_score,
 )
 
 
@@ -565,3 +568,160 @@ def test_correlation_and_its_interval():
     )
     found = correlation(x, y)
     np.testing.assert_allclose(found.mean, [eta, 0.0], rtol=1e-5)
+
+
+# --- one column alone ---
+
+
+def fifths(n: int, classes: np.ndarray | None = None) -> np.ndarray:
+    """The fold of each row, as the score draws them with seed 0."""
+    order = np.random.default_rng(0).permutation(n)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    fold = np.empty(n, int)
+    fold[order] = np.arange(n) % 5
+    return fold
+
+
+def histogram(x: np.ndarray) -> np.ndarray:
+    """The bin of each value: at most 16 of equal mass, 20 rows each, by mean ranks."""
+    n, bins = len(x), min(16, len(x) // 20)
+    rank = np.array([(x < v).sum() + ((x == v).sum() + 1) / 2 for v in x])
+    return ((rank - 0.5) * bins / n).astype(int)
+
+
+def told_slowly(x: np.ndarray, y: np.ndarray) -> float:
+    """The area for two classes: of the column either way, or of shares in bins of other rows."""
+    direct = area(y, x)
+    fold, bins = fifths(len(x), y), histogram(x)
+    right, pairs = 0.0, 0
+    for f in range(5):
+        other, held = fold != f, fold == f
+        share = y[other].mean()
+        guess = np.empty(len(x))
+        for b in range(bins.max() + 1):
+            own = other & (bins == b)
+            guess[bins == b] = (y[own].sum() + share) / (own.sum() + 1)
+        count = (y[held] == 1).sum() * (y[held] == 0).sum()
+        right, pairs = right + count * area(y[held], guess[held]), pairs + count
+    return max(direct, 1 - direct, right / pairs)
+
+
+def test_single_score_of_shifted_normals_is_phi_of_the_shift_by_root_two():
+    n = 20_000
+    rng = np.random.default_rng(30)
+    shift = np.array([0.0, 0.5, -1.0, 2.0, 3.0])
+    y = rng.integers(0, 2, n)
+    x = rng.normal(size=(n, 5)) + y[:, None] * shift
+    found = single_feature_score(x, y)
+    expected = np.array([NormalDist().cdf(abs(d) / 2**0.5) for d in shift])
+    np.testing.assert_allclose(found.mean, expected, atol=0.01)
+    assert ((found.low <= expected) & (expected <= found.high)).all()
+    assert (found.metric, np.isnan(found.score)) == ("auc", True)
+    # The same for labels of other kinds.
+    for other in (y.astype("float32"), y == 1, np.array(["no", "yes"])[y], np.eye(2)[y]):
+        np.testing.assert_array_equal(single_feature_score(x, other).mean, found.mean)
+
+
+@pytest.mark.parametrize("digits", [8, 0], ids=["", "ties"])
+def test_single_score_of_two_classes_by_its_definition(digits):
+    n = 130
+    rng = np.random.default_rng(31)
+    y = (rng.uniform(size=n) < 0.4).astype(int)
+    x = rng.normal(size=(n, 4)).round(digits)
+    x[:, 0] += y
+    x[:, 1] = (x[:, 1] * np.where(y == 1, 0.3, 2.0)).round(digits)  # told by its spread
+    x[:, 2] -= 2 * y
+    slow = [told_slowly(x[:, j], y) for j in range(4)]
+    plain = area(y, x[:, 1])
+    assert slow[1] > max(plain, 1 - plain) + 0.05
+    np.testing.assert_allclose(single_feature_score(x, y).mean, slow, atol=1e-12)
+
+
+def test_single_score_names_leaks_of_every_kind_and_no_noise():
+    n, k = 1500, 6
+    rng = np.random.default_rng(32)
+    y = rng.integers(0, k, n)
+    codes = rng.permutation(k)
+    x = np.column_stack(
+        [
+            y + 0.05 * rng.normal(size=n),  # in order
+            codes[y],  # in any order
+            y == 3,  # of one class only
+            np.where(rng.uniform(size=n) < 0.02, rng.integers(0, k, n), y),  # with a few errors
+            *rng.normal(size=(40, n)),
+        ]
+    )
+    found = single_feature_score(x, y)
+    assert (found.low[:4] > 0.95).all()
+    assert (found.mean[4:] < 0.56).all()
+    assert found.mean[4:].mean() < 0.53
+    assert (found.low[4:] < 0.53).all()
+    assert ((found.low <= found.mean) & (found.mean <= found.high)).all()
+    # A rare class that a column tells by chance is no leak.
+    rare = np.zeros(n, int)
+    rare[np.argsort(x[:, 10])[:3]] = 1
+    lucky = single_feature_score(x[:, [10]], rare)
+    assert lucky.mean[0] > 0.99
+    assert lucky.low[0] < 0.8
+    few = single_feature_score(np.arange(20)[:, None], np.arange(20) >= 10)
+    assert few.mean[0] == few.high[0] == 1
+    assert 0.6 < few.low[0] < 0.9
+
+
+def test_single_score_sees_what_is_not_monotone():
+    n = 2000
+    z = np.random.default_rng(33).normal(size=n)
+    inside = np.abs(z) < NormalDist().inv_cdf(0.75)  # the middle half
+    assert max(area_fast(inside, z), 1 - area_fast(inside, z)) < 0.55
+    found = single_feature_score(z[:, None], inside)
+    assert found.mean[0] > 0.99
+    assert found.low[0] > 0.95
+    square = single_feature_score(z[:, None], z**2)
+    assert abs(np.corrcoef(z, z**2)[0, 1]) < 0.3
+    assert square.mean[0] > 0.95
+
+
+def test_single_score_of_values_is_spearman_or_what_a_histogram_explains():
+    n, rho = 20_000, 0.7
+    rng = np.random.default_rng(34)
+    y = rng.normal(size=n)
+    x = np.column_stack([np.exp(-rho * y + np.sqrt(1 - rho**2) * rng.normal(size=n)), y**3])
+    found = single_feature_score(x, y)
+    # Of two normals: 6 / pi asin(rho / 2).
+    np.testing.assert_allclose(found.mean, [6 / np.pi * np.arcsin(rho / 2), 1.0], atol=0.01)
+    assert found.metric == "rank_correlation"
+    # Slowly, on fewer rows, for a curve with ties.
+    n = 110
+    x, y = rng.normal(size=n).round(1), rng.normal(size=n)
+    y += 2 * np.abs(x)
+    fold, bins = fifths(n), histogram(x)
+    rank = np.array([(y < v).sum() + 1.0 for v in y])
+    error = 0.0
+    for i in range(n):
+        other = fold != fold[i]
+        own = other & (bins == bins[i])
+        guess = (rank[own].sum() + rank[other].mean()) / (own.sum() + 1)
+        error += (rank[i] - guess) ** 2
+    r = np.sqrt(1 - error / np.square(rank - rank.mean()).sum())
+    assert r > 0.5
+    assert single_feature_score(x[:, None], y).mean[0] == pytest.approx(r, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shift", "n", "share"), [(0.5, 100, 0.5), (1.5, 80, 0.3), (2.3, 300, 0.1)]
+)
+def test_interval_of_the_single_score_covers_the_population_value(shift, n, share):
+    y = (np.arange(n) < share * n).astype(int)
+    truth = NormalDist().cdf(shift / 2**0.5)
+    x = np.random.default_rng(n).normal(size=(n, 600)) + shift * y[:, None]
+    found = single_feature_score(x, y)
+    inside = ((found.low <= truth) & (truth <= found.high)).mean()
+    assert 0.935 <= inside < 1.0
+    assert (found.low > truth).mean() < 0.025
+    assert found.stderr.mean() == pytest.approx(found.mean.std(), rel=0.35)
+    y = np.random.default_rng(0).normal(size=80)
+    x = 0.6 * y[:, None] + 0.8 * np.random.default_rng(n).normal(size=(80, 600))
+    found = single_feature_score(x, y)
+    truth = 6 / np.pi * np.arcsin(0.3)
+    assert 0.93 <= ((found.low <= truth) & (truth <= found.high)).mean() < 1.0

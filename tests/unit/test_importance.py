@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from tb_xai import importance
 from tb_xai.importance import (
     Importance,
     ablation,
@@ -21,6 +22,7 @@ from tb_xai.importance import (
     permutation,
     permutation_importance,
     select_features,
+    single_feature_score,
 )
 
 L = keras.layers
@@ -381,6 +383,46 @@ def test_select_features_sorts_by_the_lower_bound():
     found = Importance(low + 0.1, low, low + 0.2, low * 0, 1.0, list("abcde"), "mse")
     assert list(select_features(found).items()) == [("c", 0.4), ("a", 0.1)]
     assert list(select_features(found, 0.3)) == ["c"]
+
+
+def test_single_score_of_what_says_nothing_is_nan():
+    x = np.column_stack([np.ones(N), C, rng().normal(size=N)])
+    for y in (C, Y):
+        found = single_feature_score(x, y, feature_names=["one", "label", "noise"])
+        assert found.names == ["one", "label", "noise"]
+        for part in (found.mean, found.low, found.high, found.stderr):
+            assert np.isnan(part).tolist() == [True, False, False]
+            assert part.dtype == np.float64
+    for y in (np.zeros(N, int), np.full(N, 0.3)):
+        assert np.isnan(single_feature_score(x, y).mean).all()
+    assert np.isnan(single_feature_score(x[:3], Y[:3]).mean).all()
+    assert single_feature_score(x[:3], C[:3]).mean[1] == 1.0
+
+
+def test_single_score_takes_labels_as_classes_or_values():
+    x, counts = rng().normal(size=(60, 2)), rng(1).integers(0, 50, 60)
+    whole = {"classes": True}, {"classes": False}, {}
+    kinds = [single_feature_score(x, counts, **given).metric for given in whole]
+    assert kinds == ["auc", "rank_correlation", "rank_correlation"]
+    assert single_feature_score(x, counts % 3).metric == "auc"
+    assert single_feature_score(x, counts % 3 + 0.5).metric == "rank_correlation"
+    assert single_feature_score(x, counts % 3 + 0.5, classes=True).metric == "auc"
+    with pytest.raises(TypeError, match=r"classes must be True, False or None. Received: 'no'"):
+        single_feature_score(x, counts, classes="no")
+    with pytest.raises(TypeError, match=r"y must be numbers to be values. Received: dtype <U1"):
+        single_feature_score(x, np.array(list("ab") * 30), classes=False)
+
+
+def test_single_score_of_few_columns_at_a_time_is_the_same(monkeypatch):
+    x = rng().normal(size=(90, 7))
+    for y in (np.arange(90) % 3, x[:, 0] + x[:, 1] ** 2):
+        whole = single_feature_score(x, y)
+        with monkeypatch.context() as small:
+            small.setattr(importance, "_VALUES_AT_ONCE", 1)
+            parts = single_feature_score(x, y)
+        for name in ("mean", "low", "high", "stderr"):
+            np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-12)
+        assert (single_feature_score(x, y, seed=1).mean != whole.mean).any()
 
 
 # --- refusals: one sentence that ends in what was received ---
