@@ -1,0 +1,118 @@
+/** What the server sends; names keep their Python spelling (see tb_xai/http_api.md). */
+import type { Tensor } from "./safetensors";
+
+export interface InputInfo {
+  name: string;
+  shape: number[];
+  kind: "image" | "flat" | "sequence" | "other";
+  /** the input of the probe set that this is shown over, where it is none itself (a filter of a layer) */
+  of?: string;
+  /** whether words or tokens stand beside its values */
+  tokens?: boolean;
+}
+
+export interface TagInfo {
+  name: string;
+  kind: string;
+  method?: string;
+  steps: number[];
+  wall_times: number[];
+  epochs: number[];
+  signed?: boolean;
+  additive?: boolean;
+  score_name?: string;
+  /** what the values are, where they do not explain the score: "activation", "weight" */
+  value_name?: string;
+  probe?: string;
+  examples?: number;
+  inputs?: InputInfo[];
+  metric?: string;
+  features?: number;
+  /** what the last step took to compute and write */
+  seconds?: number | null;
+}
+
+export interface RunInfo {
+  name: string;
+  tags: TagInfo[];
+}
+
+export interface Skipped {
+  run: string;
+  tag: string;
+  reason: string;
+}
+
+export interface Index {
+  version: number;
+  revision: string;
+  runs: RunInfo[];
+  skipped: Skipped[];
+}
+
+export interface Missing {
+  step: number;
+  reason: string;
+}
+
+/** Maps of one step: `bytes` holds n maps of h x w; byte q is low + (high - low) * q / 254, 255 is not finite. */
+export interface StepMaps {
+  shape: readonly [number, number, number];
+  bytes: Uint8Array;
+  low: Float32Array;
+  high: Float32Array;
+}
+
+export interface Attributions {
+  input: string;
+  signed: boolean;
+  examples: number[];
+  steps: Map<number, StepMaps>;
+  missing: Missing[];
+}
+
+export interface ValueMaps {
+  shape: readonly [number, number, number];
+  values: Float32Array;
+}
+
+export interface Probe {
+  kind: InputInfo["kind"];
+  examples: number[];
+  example_names: string[] | null;
+  class_names: string[] | null;
+  feature_names: string[] | null;
+  low: number;
+  high: number;
+  /** uint8 (n, h, w, c) of image inputs */
+  picture: Tensor | null;
+  /** float32 (n, d) of flat inputs */
+  values: Tensor | null;
+  /** classes (integers) or values */
+  labels: Tensor | null;
+  labels_are_classes: boolean;
+}
+
+/** Figures over steps; `arrays` has the steps first: (t,), (t, n) or (t, d). NaN (class: -1) is "not logged". */
+export interface Series {
+  kind: string;
+  steps: Float64Array;
+  wall_times: Float64Array;
+  epochs: Float64Array;
+  names: string[] | null;
+  metric: string | null;
+  missing: Missing[];
+  arrays: ReadonlyMap<string, Tensor>;
+}
+
+export interface Finding {
+  rule: string;
+  severity: string;
+  first_step: number;
+  last_step: number;
+  tag: string;
+  text: string;
+  try_next: string;
+  evidence: Record<string, unknown>;
+  view: string;
+}
