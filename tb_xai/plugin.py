@@ -188,13 +188,15 @@ def index(log: Log) -> dict[str, Any]:
                 continue
             skipped += [{"run": run, "tag": tag, "reason": why} for why in outline.reasons]
             if outline.last is not None:
-                described.append(_describe(tag, outline, outline.last))
+                described.append(_describe(log, run, tag, outline, outline.last))
         if described:
             runs.append({"name": run, "tags": described})
     return {"version": summary.VERSION, "runs": runs, "skipped": skipped}
 
 
-def _describe(tag: str, outline: reader.Outline, last: summary.Record) -> dict[str, Any]:
+def _describe(
+    log: Log, run: str, tag: str, outline: reader.Outline, last: summary.Record
+) -> dict[str, Any]:
     meta, figures = last.meta, last.figures
     described: dict[str, Any] = {
         "name": tag,
@@ -206,6 +208,11 @@ def _describe(tag: str, outline: reader.Outline, last: summary.Record) -> dict[s
         "probe": str(meta.get("probe") or ""),
         "inputs": _inputs(meta),
     }
+    if last.kind == "attribution":
+        worded = _worded(log, run, meta)
+        for each in described["inputs"]:
+            if each["name"] in worded:
+                each["tokens"] = True
     if isinstance(meta.get("value_name"), str):
         described["value_name"] = meta["value_name"]
     if last.kind == "importance":
@@ -240,6 +247,29 @@ def _inputs(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return described
+
+
+_worded_inputs: OrderedDict[str, frozenset[str]] = OrderedDict()
+"""Inputs with words or tokens, by the hash of a probe set, which is that of its content."""
+
+
+def _worded(log: Log, run: str, meta: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the explained inputs beside whose values words or tokens stand."""
+    probe_hash, inputs = str(meta.get("probe") or ""), meta.get("inputs")
+    kinds = [_kind_of(meta, str(name)) for name in inputs] if isinstance(inputs, dict) else []
+    if not probe_hash or not {"sequence", "other"} & set(kinds):
+        return frozenset()  # pictures and tables have none: their probe sets need not be opened
+    known = _worded_inputs.get(probe_hash)
+    if known is None:
+        try:
+            named = log.probe(run, probe_hash, inputs=()).meta.get("tokens")
+        except LookupError:  # deleted or damaged, which may pass
+            return frozenset()
+        known = frozenset(named if isinstance(named, dict) else ())
+        _worded_inputs[probe_hash] = known
+        while len(_worded_inputs) > 10_000:
+            _worded_inputs.popitem(last=False)
+    return known
 
 
 def _length(figures: Mapping[str, np.ndarray], *names: str) -> int:

@@ -444,6 +444,28 @@ def test_one_tag_that_cannot_be_read_does_not_hide_the_others(synthetic_log: Pat
     assert all(len(run["tags"]) >= 4 for run in answer["runs"])
 
 
+def test_the_index_says_which_inputs_have_words(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    inputs = {"title": rng.integers(0, 9, (3, 4)), "body": rng.integers(0, 9, (3, 6))}
+    writer = summary.writer(tmp_path)
+    words = [["a"] * 6, ["<b>"] * 6, ["\u05d0"] * 2]
+    with_words = writer.write_probe(Probe(inputs, meta={"tokens": {"body": words}}))
+    without = writer.write_probe(Probe(inputs))
+    shapes = {name: {"shape": list(x.shape[1:]), "kind": "sequence"} for name, x in inputs.items()}
+    arrays = {name: x.astype(np.float32) for name, x in inputs.items()}
+    figures = {"output": np.zeros(3, np.float32)}
+    for tag, probe in (("words", with_words), ("ids", without), ("lost", "0" * 16)):
+        meta = {"probe": probe, "inputs": shapes}
+        writer.write(Record(tag, 0, 1.7e9, "attribution", meta, figures, arrays))
+    writer.close()
+    for _ in range(2):  # the second time from what is known of the probe set
+        (run,) = plugin.index(reader.open(tmp_path))["runs"]
+        found = {tag["name"]: [i.get("tokens") for i in tag["inputs"]] for tag in run["tags"]}
+        assert found == {"words": [None, True], "ids": [None, None], "lost": [None, None]}
+    _, answer = plugin.probe(reader.open(tmp_path), ".", with_words, [2, 1], "body")
+    assert answer["tokens"] == [words[2], words[1]]
+
+
 # --- requests -----------------------------------------------------------------------------------
 
 BAD = [
