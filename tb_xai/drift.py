@@ -20,9 +20,10 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -291,6 +292,36 @@ def ssim(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
     return _each(one, a, b)
 
 
+def default_k(m: int) -> int:
+    """Return the k of `top_k_overlap` where nobody chose one: a tenth of m values, at least 5.
+
+    Where there are fewer than 10 values it is half of them. Unrelated explanations overlap by
+    `k / m` on average.
+
+    Example:
+        >>> [default_k(m) for m in (3, 12, 784)]
+        [2, 5, 78]
+    """
+    return max(min(5, (m + 1) // 2), m // 10)
+
+
+def _top(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
+    return top_k_overlap(a, b, default_k(int(np.prod(np.shape(a)[1:]))))
+
+
+MEASURES: Mapping[str, Measure] = MappingProxyType(
+    {
+        "cosine": cosine,
+        "spearman": spearman,
+        "kendall": kendall,
+        "top_k_overlap": _top,
+        "ndcg": ndcg,
+        "ssim": ssim,
+    }
+)
+"""Every measure by its name, as the dashboard asks for it; `top_k_overlap` with `default_k`."""
+
+
 def tied_ranks(values: Floats) -> tuple[Ints, Ints]:
     """Return the first and the last place of each value in ascending order, counted from 0.
 
@@ -404,19 +435,19 @@ def series(
     """
     logged = sorted(records, key=lambda record: record.step)
     steps = [record.step for record in logged]
-    other: _Loaded | None = None
+    other: Loaded | None = None
     if reference != "previous":
         if reference not in steps:
             raise ValueError(
                 f"reference must be 'previous' or a logged step of {steps}. Received: {reference!r}"
             )
-        other = _load(logged[steps.index(reference)], name)
-    rows: list[_Row] = []
+        other = load(logged[steps.index(reference)], name)
+    rows: list[Row] = []
     against: list[int] = []
     for record in logged:
-        now = _load(record, name)
+        now = load(record, name)
         against.append(-1 if other is None else other.record.step)
-        rows.append(_compare(measure, other, now))
+        rows.append(compare(measure, other, now))
         if reference == "previous":
             other = now
     return _series(steps, against, rows)
@@ -459,20 +490,209 @@ def noise_floor(
     if n_draws < 1:
         raise ValueError(f"n_draws must be at least 1. Received: n_draws={n_draws}")
     logged = sorted(records, key=lambda record: record.step)
-    rows: list[_Row] = []
-    for record in logged:
-        now, stderr = _load(record, name), _load(record, name, ".stderr")
-        if now.values is None or stderr.values is None:
-            rows.append(_compare(measure, now, now))
-            continue
-        rng = np.random.default_rng([seed, record.step])
-        floor = np.zeros(len(now.values))
-        for _ in range(n_draws):
-            noise = stderr.values * rng.standard_normal((2, *now.values.shape))
-            floor += measure(*(now.values + noise)) / n_draws
-        rows.append(_Row(floor, "", len(floor)))
+    rows = [floor(measure, load(record, name), n_draws=n_draws, seed=seed) for record in logged]
     steps = [record.step for record in logged]
     return _series(steps, steps, rows)
+
+
+class Loaded(NamedTuple):
+    """What a record says of its examples, read once for as many comparisons as are wanted.
+
+    Attributes:
+        record: The record.
+        values: `(n, ...)` explanations; None where they are not stored.
+        stderr: Their standard errors, same shape; None for a deterministic method.
+        reason: Why there are no values; empty where there are.
+    """
+
+    record: Record
+    values: npt.NDArray[Any] | None
+    stderr: npt.NDArray[Any] | None = None
+    reason: str = ""
+
+
+class Row(NamedTuple):
+    """One step of a series: a value per example, or none of n and the reason.
+
+    Attributes:
+        values: `(n,)` values, NaN where undefined; empty where there is a reason.
+        reason: One sentence that says why the step has no value; empty where it has.
+        n: Number of examples of the step.
+    """
+
+    values: Floats
+    reason: str
+    n: int
+
+
+def load(record: Record, name: str | None = None) -> Loaded:
+    """Read what a record says of its examples, for `compare` and `floor`.
+
+    Args:
+        record: A record with arrays, or an "importance" record, which counts as one example.
+        name: Explained input; None takes the only one, or all inputs side by side, `(n, m)`.
+
+    Returns:
+        `Loaded`; arrays that are not stored, or cannot be read any more, are its `reason`.
+
+    Raises:
+        ValueError: The name is no explained input.
+
+    Example:
+        >>> load(Record("ig", 3, 0.0, "importance", {}, {"mean": np.array([1.0, 2.0])}, {})).values
+        array([[1., 2.]])
+    """
+    if record.kind == "importance":
+        if "mean" not in record.figures:
+            return Loaded(record, None, None, "The record holds no mean of the importances.")
+        mean = np.asarray(record.figures["mean"], np.float64)[None]
+        stderr = record.figures.get("stderr")
+        return Loaded(record, mean, None if stderr is None else np.asarray(stderr)[None])
+    try:
+        names = list(record.arrays)
+        stored = sorted(key for key in names if not key.endswith(".stderr"))
+        if name is not None and stored and name not in stored:
+            raise ValueError(f"name must be an explained input of {stored}. Received: {name!r}")
+        keys = stored if name is None else [name]
+        if not keys or any(key not in names for key in keys):
+            return Loaded(record, None, None, "The arrays of this step are not stored.")
+        values = _beside([record.arrays[key] for key in keys])
+        if any(key + ".stderr" not in names for key in keys):
+            return Loaded(record, values)
+        return Loaded(record, values, _beside([record.arrays[key + ".stderr"] for key in keys]))
+    except (OSError, LookupError) as missing:
+        return Loaded(record, None, None, str(missing))
+
+
+def compare(measure: Measure, other: Loaded | None, now: Loaded) -> Row:
+    """Measure one step against another, or say why they cannot be compared.
+
+    Args:
+        measure: Any function of two arrays with examples first.
+        other: The step that is compared with; None where there is none.
+        now: The step itself.
+
+    Returns:
+        `Row` of `measure(other, now)`. It has a reason instead where either is not stored, where
+        there is no other, and where the two do not explain the same examples in the same shape.
+
+    Example:
+        >>> steps = [load(Record("ig", s, 0.0, "importance", {}, {"mean": np.eye(2)[s]}, {}))
+        ...          for s in range(2)]
+        >>> compare(cosine, *steps).values
+        array([0.])
+    """
+    trouble = _incomparable(other, now, f"Step {other.record.step}" if other else "")
+    if trouble is None and other and other.values is not None and now.values is not None:
+        a, b = other.values.shape, now.values.shape
+        if a == b:
+            return _row(measure, other.values, now.values)
+        trouble = f"The explanations of step {other.record.step} have the shape {a}, not {b}."
+    return Row(np.empty(0), trouble or "", 0 if now.values is None else len(now.values))
+
+
+def agreement(measure: Measure, other: Loaded, now: Loaded) -> tuple[Row, str]:
+    """Measure how far two methods agree on the same examples of the same step.
+
+    Explanations that are not alike in form are brought to what they have in common: where one of
+    the two has no sign, magnitudes are compared; maps of different size are compared on the
+    coarser grid, after summing the channels, where each cell is the mean of what it covers.
+
+    Args:
+        measure: Any function of two arrays with examples first.
+        other: The other method's explanations.
+        now: This method's explanations.
+
+    Returns:
+        `Row` of the measure, or its reason; and what was compared, in words: empty where the
+        explanations were taken as they are.
+
+    Example:
+        >>> maps = {"fine": np.arange(16.0).reshape(1, 4, 4, 1), "coarse": np.eye(2)[None]}
+        >>> both = (Loaded(Record(k, 0, 0.0, "attribution", {}), v) for k, v in maps.items())
+        >>> row, words = agreement(cosine, *both)
+        >>> row.values.round(4), words
+        (array([0.6196]), 'maps of 2 x 2')
+
+    References:
+        S. Krishna et al., "The disagreement problem in explainable machine learning", 2022,
+        https://arxiv.org/abs/2202.01602
+    """
+    n = 0 if now.values is None else len(now.values)
+    trouble = _incomparable(other, now, f"Tag {other.record.tag!r}")
+    if trouble is not None or other.values is None or now.values is None:
+        return Row(np.empty(0), trouble or "", n), ""
+    a, b, words = np.asarray(other.values), np.asarray(now.values), []
+    if a.shape != b.shape:
+        if len(a) != len(b) or not (_is_map(a) and _is_map(b)):
+            shapes = f"{a.shape}, not {b.shape}"
+            reason = f"The explanations of {other.record.tag!r} have the shape {shapes}."
+            return Row(np.empty(0), reason, n), ""
+        a, b = (w if w.ndim == 3 else w.sum(-1) for w in (a, b))
+    signs = {loaded.record.meta.get("signed") is not False for loaded in (other, now)}
+    if signs == {True, False}:
+        a, b, words = np.abs(a), np.abs(b), ["magnitudes"]
+    if a.shape != b.shape:
+        h, w = (min(a.shape[axis], b.shape[axis]) for axis in (1, 2))
+        a, b = coarser(a, h, w), coarser(b, h, w)
+        words.append(f"maps of {h} x {w}")
+    return _row(measure, a, b), ", ".join(words)
+
+
+def coarser(maps: npt.ArrayLike, h: int, w: int) -> Floats:
+    """Return maps on a coarser grid: each cell is the mean of what it covers, by area.
+
+    Args:
+        maps: `(n, H, W)`.
+        h: Rows, at most H.
+        w: Columns, at most W.
+
+    Returns:
+        `(n, h, w)`; the mean over a map stays what it was.
+
+    Example:
+        >>> coarser([[[1.0, 2.0, 3.0]]], 1, 2).round(3)
+        array([[[1.333, 2.667]]])
+    """
+    maps = np.asarray(maps, np.float64)
+
+    def cover(many: int, few: int) -> Floats:
+        at = np.arange(many + 1) * few / many  # borders of the fine cells, in coarse ones
+        low = np.maximum(at[None, :-1], np.arange(few)[:, None])
+        high = np.minimum(at[None, 1:], np.arange(few)[:, None] + 1)
+        return np.asarray(np.maximum(high - low, 0.0))
+
+    return np.asarray(cover(maps.shape[1], h) @ maps @ cover(maps.shape[2], w).T)
+
+
+def floor(measure: Measure, now: Loaded, *, n_draws: int = 8, seed: int = 0) -> Row:
+    """Measure two independent explanations of the same model: one step of `noise_floor`.
+
+    Args:
+        measure: The measure of the drift curve.
+        now: The step.
+        n_draws: Pairs of explanations to average, 1 or more.
+        seed: Seed of the draws.
+
+    Returns:
+        `Row`; of a deterministic method, the measure between the step and itself.
+
+    Example:
+        >>> record = Record("ig", 3, 0.0, "importance", {}, {"mean": np.array([1.0, 2.0])}, {})
+        >>> floor(cosine, load(record)).values
+        array([1.])
+    """
+    if now.values is None:
+        return Row(np.empty(0), now.reason, 0)
+    if now.stderr is None:
+        return _row(measure, now.values, now.values)
+    rng = np.random.default_rng([seed, now.record.step])
+    found = np.zeros(len(now.values))
+    for i, (values, stderr) in enumerate(zip(now.values, now.stderr, strict=True)):
+        for _ in range(n_draws):
+            a, b = values + stderr * rng.standard_normal((2, *values.shape))
+            found[i] += measure(a[None], b[None])[0] / n_draws
+    return Row(found, "", len(found))
 
 
 def seed_band(runs: Sequence[Series]) -> Band:
@@ -524,7 +744,7 @@ def _each(
 
     With `magnitude` the vectors are magnitudes; without `constant`, constant ones give NaN.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.ndim < 2 or 0 in a.shape[1:]:
         raise ValueError(
             "Both arrays must have the same shape (n, ...), examples first. "
@@ -532,7 +752,10 @@ def _each(
         )
     result = np.full(len(a), np.nan)
     for i, pair in enumerate(zip(a, b, strict=True)):
-        u, v = (np.abs(w.ravel()) if magnitude else w.ravel() for w in pair)
+        # float64 one example at a time: a record of a gigabyte need not stand in memory twice
+        u, v = (np.asarray(w, np.float64).ravel() for w in pair)
+        if magnitude:
+            u, v = np.abs(u), np.abs(v)
         finite = np.isfinite(u).all() and np.isfinite(v).all()
         if finite and (constant or (u.min() < u.max() and v.min() < v.max())):
             result[i] = one(u, v)
@@ -571,65 +794,36 @@ def _inversions(permutation: Ints) -> int:
     return total
 
 
-class _Loaded(NamedTuple):
-    """Values `(n, ...)` of a record, or None and the reason why they are not stored."""
-
-    record: Record
-    values: Floats | None
-    reason: str = ""
-
-
-class _Row(NamedTuple):
-    """One step of a series: a value per example, or none of n and the reason."""
-
-    values: Floats
-    reason: str
-    n: int
+def _beside(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """One array as it is, several as one flat vector per example."""
+    if len(arrays) == 1:
+        return np.asarray(arrays[0])
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
 
 
-def _load(record: Record, name: str | None, part: str = "") -> _Loaded:
-    """Return the values of a record, or with `part=".stderr"` their standard errors."""
-    if record.kind == "importance":
-        key = "stderr" if part else "mean"
-        if key in record.figures:
-            return _Loaded(record, np.asarray(record.figures[key], np.float64)[None])
-        return _Loaded(record, None, f"The record holds no {key} of the importances.")
-    try:
-        stored = sorted(key for key in record.arrays if not key.endswith(".stderr"))
-        if name is not None and stored and name not in stored:
-            raise ValueError(f"name must be an explained input of {stored}. Received: {name!r}")
-        keys = [key + part for key in (stored if name is None else [name])]
-        if not keys or any(key not in record.arrays for key in keys):
-            return _Loaded(record, None, "The arrays of this step are not stored.")
-        found = [np.asarray(record.arrays[key], np.float64) for key in keys]
-    except (OSError, LookupError) as missing:
-        return _Loaded(record, None, str(missing))
-    if len(found) == 1:
-        return _Loaded(record, found[0])
-    flat = [array.reshape(len(array), -1) for array in found]
-    return _Loaded(record, np.concatenate(flat, axis=1))
-
-
-def _compare(measure: Measure, other: _Loaded | None, now: _Loaded) -> _Row:
-    """Measure `now` against `other`, or say why they cannot be compared example by example."""
-    n = 0 if now.values is None else len(now.values)
-    nothing = np.empty(0)
+def _incomparable(other: Loaded | None, now: Loaded, who: str) -> str | None:
+    """Why two steps cannot be compared example by example, whatever their shapes."""
     if now.values is None:
-        return _Row(nothing, now.reason, n)
+        return now.reason
     if other is None:
-        return _Row(nothing, "Nothing was logged before this step.", n)
+        return "Nothing was logged before this step."
     if other.values is None:
-        return _Row(nothing, other.reason, n)
-    before = other.record.step
+        return other.reason
     if now.record.meta.get("probe", "") != other.record.meta.get("probe", ""):
-        return _Row(nothing, f"Step {before} explained other examples.", n)
-    if now.values.shape != other.values.shape:
-        shapes = f"{other.values.shape}, not {now.values.shape}"
-        return _Row(nothing, f"The explanations of step {before} have the shape {shapes}.", n)
-    return _Row(np.asarray(measure(other.values, now.values), np.float64), "", n)
+        return f"{who} explained other examples."
+    return None
 
 
-def _series(steps: Sequence[int], against: Sequence[int], rows: Sequence[_Row]) -> Series:
+def _row(measure: Measure, a: Any, b: Any) -> Row:
+    values = np.asarray(measure(a, b), np.float64)
+    return Row(values, "", len(values))
+
+
+def _is_map(values: npt.NDArray[Any]) -> bool:
+    return values.ndim in (3, 4) and 0 not in values.shape
+
+
+def _series(steps: Sequence[int], against: Sequence[int], rows: Sequence[Row]) -> Series:
     """Put the rows under each other, NaN where there is no value."""
     table = np.full((len(rows), max((row.n for row in rows), default=0)), np.nan)
     for line, row in zip(table, rows, strict=True):

@@ -353,6 +353,62 @@ def test_importances_drift_as_one_example() -> None:
     assert ((floor.values > 0.98) & (floor.values < 1)).all()
 
 
+# --- agreement between methods
+
+
+def loaded(values: np.ndarray, tag: str = "ig", step: int = 0, **meta: object) -> drift.Loaded:
+    return drift.load(Record(tag, step, 0.0, "attribution", dict(meta), {}, {"x": values}))
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (3, 5), (1, 1), (8, 6)])
+def test_a_coarser_grid_holds_means_by_area(grid: tuple[int, int]) -> None:
+    maps = np.random.default_rng(20).normal(size=(3, 8, 6))
+    h, w = grid
+    # Every fine cell cut into h x w equal parts: then each coarse cell is a block of whole parts.
+    parts = maps.repeat(h, axis=1).repeat(w, axis=2)
+    slow = parts.reshape(3, h, 8, w, 6).mean(axis=(2, 4))
+    np.testing.assert_allclose(drift.coarser(maps, h, w), slow, atol=1e-14)
+    np.testing.assert_allclose(slow.mean(axis=(1, 2)), maps.mean(axis=(1, 2)), atol=1e-14)
+
+
+def test_methods_agree_on_what_they_have_in_common() -> None:
+    rng = np.random.default_rng(21)
+    fine, coarse = rng.normal(size=(4, 8, 8, 3)), np.abs(rng.normal(size=(4, 2, 2)))
+    row, words = drift.agreement(
+        drift.spearman, loaded(coarse, "cam", signed=False), loaded(fine, signed=True)
+    )
+    blocks = np.abs(fine.sum(-1)).reshape(4, 2, 4, 2, 4).mean(axis=(2, 4))
+    np.testing.assert_allclose(row.values, drift.spearman(coarse, blocks))
+    assert np.ptp(row.values) > 0
+    assert words == "magnitudes, maps of 2 x 2"
+    same, words = drift.agreement(drift.cosine, loaded(fine), loaded(-fine))
+    np.testing.assert_allclose(same.values, -1.0)
+    assert words == ""
+    same, words = drift.agreement(drift.cosine, loaded(fine, signed=False), loaded(-fine))
+    np.testing.assert_allclose(same.values, 1.0)
+    assert words == "magnitudes"
+
+
+def test_methods_that_cannot_be_compared_say_why() -> None:
+    maps, rows = np.ones((4, 8, 8, 1)), np.ones((4, 12))
+    row, _ = drift.agreement(drift.cosine, loaded(rows, "table"), loaded(maps))
+    assert row.reason == ("The explanations of 'table' have the shape (4, 12), not (4, 8, 8, 1).")
+    row, _ = drift.agreement(drift.cosine, loaded(maps, "b", probe="p"), loaded(maps, probe="q"))
+    assert row.reason == "Tag 'b' explained other examples."
+    assert (row.n, row.values.shape) == (4, (0,))
+    gone = drift.load(Record("cam", 0, 0.0, "attribution"))
+    row, _ = drift.agreement(drift.cosine, gone, loaded(maps))
+    assert row.reason == "The arrays of this step are not stored."
+
+
+def test_every_measure_has_a_name_and_is_1_of_the_same_map() -> None:
+    maps = np.random.default_rng(22).normal(size=(2, 5, 6))
+    for name, measure in drift.MEASURES.items():
+        np.testing.assert_allclose(measure(maps, maps), 1.0, err_msg=name)
+    top = drift.MEASURES["top_k_overlap"](maps, -maps[::-1])
+    np.testing.assert_array_equal(top, drift.top_k_overlap(maps, -maps[::-1], 5))
+
+
 # --- noise floor and seed band
 
 
