@@ -3,6 +3,7 @@ import { parseSafetensors, type Tensor, type Tensors } from "./safetensors";
 import type {
   Attributions,
   Finding,
+  HealthAnswer,
   Index,
   Missing,
   Probe,
@@ -154,8 +155,17 @@ export async function fetchProbe(
     values: answer.arrays.get("values") ?? null,
     labels: classes ?? answer.arrays.get("label_values") ?? null,
     labels_are_classes: classes !== null,
+    tokens: listOrNull<string[]>(meta["tokens"]),
   };
 }
+
+const healthOf = (meta: Record<string, unknown>): HealthAnswer => ({
+  states: list(meta["states"]),
+  n: typeof meta["n"] === "number" ? meta["n"] : null,
+  dead_bound: typeof meta["dead_bound"] === "number" ? meta["dead_bound"] : null,
+  thresholds: (meta["thresholds"] ?? {}) as HealthAnswer["thresholds"],
+  histogram_edges: list(meta["histogram_edges"]),
+});
 
 /** Figures of one tag over its steps; `part` asks for less when the whole would be too large for one answer. */
 export async function fetchSeries(
@@ -175,6 +185,7 @@ export async function fetchSeries(
     epochs: column("epochs"),
     names: listOrNull<string>(meta["names"]),
     metric: typeof meta["metric"] === "string" ? meta["metric"] : null,
+    ...(Array.isArray(meta["states"]) && { health: healthOf(meta) }),
     missing: list<Missing>(meta["missing"]),
     arrays: answer.arrays,
   };

@@ -28,6 +28,7 @@ export interface TagInfo {
   inputs?: InputInfo[];
   metric?: string;
   features?: number;
+  layers?: number;
   /** what the last step took to compute and write */
   seconds?: number | null;
 }
@@ -91,6 +92,19 @@ export interface Probe {
   /** classes (integers) or values */
   labels: Tensor | null;
   labels_are_classes: boolean;
+  /** words of a text or names of token ids, one list an example; a short text has fewer than there are values */
+  tokens?: string[][] | null;
+}
+
+/** What stands beside the figures of layers: one word per layer for each step, and the rest as of the last step. */
+export interface HealthAnswer {
+  states: (string[] | null)[];
+  /** examples in the batch that was measured */
+  n: number | null;
+  /** a unit that is dead on all n examples fires for at most this share of all, 95 % */
+  dead_bound: number | null;
+  thresholds: Readonly<Record<string, number>>;
+  histogram_edges: number[];
 }
 
 /** Figures over steps; `arrays` has the steps first: (t,), (t, n) or (t, d). NaN (class: -1) is "not logged". */
@@ -102,6 +116,7 @@ export interface Series {
   names: string[] | null;
   metric: string | null;
   missing: Missing[];
+  health?: HealthAnswer;
   arrays: ReadonlyMap<string, Tensor>;
 }
 
