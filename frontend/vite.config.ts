@@ -27,10 +27,9 @@ export default defineConfig({
           // what some of the views share, and the shell does not
           includeDependenciesRecursively: false,
           groups: [
-            { name: "export", test: /src\/export\.tsx?$/ },
             { name: "core", test: /node_modules|src\/(api|host|safetensors|state|steps|style|url)\.ts$/ },
             { name: "figures", test: /src\/(colour|colour_tables|figures|spark)\.tsx?$/ },
-            { name: "series", test: /src\/features\/(load|series|rank|words)\.ts$/ },
+            { name: "series", test: /src\/features\/(axis|load|series|rank|words)\.ts$/ },
           ],
         },
       },

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Failed, Loading } from "./async";
 import { EmptyPage, NothingHere, SkippedNotice } from "./empty";
+import { Export } from "./export";
 import { Help, helpOpen, useKeys } from "./keys";
 import { bring, PageOf, TITLES } from "./pages";
 import { RunPicker } from "./run_picker";
@@ -91,6 +92,7 @@ export function App(): JSX.Element {
         <h1>Explanations</h1>
         <Tabs />
         <RunPicker />
+        <Export />
         <button
           type="button"
           class="quiet"

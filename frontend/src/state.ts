@@ -1,9 +1,11 @@
 /** The page's state: a few addressable fields and what is logged; everything else is computed from them. */
 import { batch, computed, effect, signal, type Signal } from "@preact/signals";
 import { fetchIndex, type Index, type RunInfo, type TagInfo } from "./api";
+import { AXES, type AxisKind } from "./features/axis";
+import { groupsOf, type RunGroup } from "./groups";
 import { isVisible, onHashChange, readHash, writeHash } from "./host";
-import { union, withHoles, type Logged } from "./steps";
-import { readLink, writeLink } from "./url";
+import { NO_STEPS, union, withHoles, type Logged } from "./steps";
+import { keep, readLink, recall, writeLink } from "./url";
 
 export const VIEWS = ["overview", "maps", "features", "quality", "health", "text"] as const;
 export type View = (typeof VIEWS)[number];
@@ -17,7 +19,6 @@ interface Field {
   remembered: boolean;
 }
 
-const STORE = "tb_xai";
 const fields = new Map<string, Field>();
 /** How many fields there are: views bring their own when they are loaded. */
 const known = signal(0);
@@ -70,6 +71,11 @@ const wantedTag: Partial<Record<View, Signal<string>>> = {
 };
 export const runFilter = field<string>("filter", "");
 
+/** What stands along the charts and beside the step: its number, its epoch, the time since the first, the time of day. */
+export const axis = setting<AxisKind>("axis", "step", AXES);
+/** A regular expression; runs whose names are the same without what it matches are one group. "" is no groups. */
+export const groupBy = setting<string>("group", "");
+
 /** What differs from a fresh page; a link always names the view, so that it is known as one. */
 export function currentLink(): Map<string, string> {
   const link = new Map<string, string>([["view", view.value]]);
@@ -96,23 +102,11 @@ export function applyLink(link: ReadonlyMap<string, string>): void {
   });
 }
 
-function recall(): Map<string, string> {
-  try {
-    return new Map(Object.entries(JSON.parse(localStorage.getItem(STORE) ?? "{}") as Record<string, string>));
-  } catch {
-    return new Map();
-  }
-}
-
 function remember(): void {
-  const kept = Object.fromEntries([...recall()].filter(([key]) => !fields.has(key)));
+  const kept = new Map([...recall()].filter(([key]) => !fields.has(key)));
   for (const [key, { signal: value, initial, remembered }] of fields)
-    if (remembered && value.value !== initial) kept[key] = value.value;
-  try {
-    localStorage.setItem(STORE, JSON.stringify(kept));
-  } catch {
-    /* a browser without storage forgets */
-  }
+    if (remembered && value.value !== initial) kept.set(key, value.value);
+  keep(kept);
 }
 
 /** Reads the address (or, without one, what is remembered) and keeps both up to date from then on. */
@@ -176,6 +170,9 @@ const ofImages = (tag: TagInfo): boolean => tag.kind === "attribution" && tag.in
 
 /** Views that show one run: the others draw several beside each other. */
 export const ONE_RUN: ReadonlySet<View> = new Set<View>(["maps", "text"]);
+/** What stands side by side in Maps. */
+export const mapsBy = field("maps.by", "steps", ["steps", "methods", "runs"] as const);
+export const oneRun = computed(() => ONE_RUN.has(view.value) && !(view.value === "maps" && mapsBy.value === "runs"));
 
 /** Whether a view can draw a tag. */
 export function accepts(which: View, tag: TagInfo): boolean {
@@ -237,11 +234,14 @@ export const shownRuns = computed<RunInfo[]>(() => {
   return having.filter((one) => chosen.has(one.name));
 });
 
+/** The shown runs in groups of seeds, each a group of its own where nothing groups them. */
+export const groups = computed<RunGroup<RunInfo>[]>(() => groupsOf(shownRuns.value, groupBy.value));
+
 /** The exact logged steps that the cursor moves over, with their epochs. */
 export const logged = computed<Logged>(() => {
   const own = tag.value;
-  if (!own) return { steps: [], epochs: [] };
-  if (ONE_RUN.has(view.value)) return withHoles(own, tags.value);
+  if (!own) return NO_STEPS;
+  if (oneRun.value) return withHoles(own, tags.value);
   return union(shownRuns.value.flatMap((one) => one.tags.filter((other) => other.name === own.name)));
 });
 

@@ -4,15 +4,28 @@ import type { TagInfo } from "./api";
 export interface Logged {
   steps: number[];
   epochs: number[];
+  /** when each step was written, in seconds since 1970; of several tags the first */
+  wallTimes: number[];
 }
 
-/** Steps and epochs of some tags together, ascending. */
+export const NO_STEPS: Logged = { steps: [], epochs: [], wallTimes: [] };
+
+/** Steps, epochs and times of some tags together, ascending. */
 export function union(sources: readonly TagInfo[]): Logged {
   const epochs = new Map<number, number>();
+  const times = new Map<number, number>();
   for (const source of sources)
-    source.steps.forEach((step, at) => epochs.set(step, source.epochs[at] ?? epochs.get(step) ?? Number.NaN));
+    source.steps.forEach((step, at) => {
+      epochs.set(step, source.epochs[at] ?? epochs.get(step) ?? Number.NaN);
+      const time = source.wall_times[at];
+      if (time !== undefined && !((times.get(step) ?? Infinity) <= time)) times.set(step, time);
+    });
   const steps = [...epochs.keys()].sort((a, b) => a - b);
-  return { steps, epochs: steps.map((step) => epochs.get(step) ?? Number.NaN) };
+  return {
+    steps,
+    epochs: steps.map((step) => epochs.get(step) ?? Number.NaN),
+    wallTimes: steps.map((step) => times.get(step) ?? Number.NaN),
+  };
 }
 
 /**
@@ -21,10 +34,10 @@ export function union(sources: readonly TagInfo[]): Logged {
  */
 export function withHoles(own: TagInfo, peers: readonly TagInfo[]): Logged {
   const mine = union([own]);
-  const { steps, epochs } = union([...peers, own]);
-  const inside = steps.map((one, at) => [one, epochs[at] ?? Number.NaN] as const);
+  const all = union([...peers, own]);
   const [first, last] = [mine.steps[0] ?? 0, mine.steps.at(-1) ?? 0];
-  const kept = inside.filter(([one]) => one >= first && one <= last);
+  const inside = (_: unknown, at: number): boolean => (all.steps[at] ?? 0) >= first && (all.steps[at] ?? 0) <= last;
+  const kept = all.steps.filter(inside);
   if (mine.steps.length < 0.8 * kept.length) return mine;
-  return { steps: kept.map(([one]) => one), epochs: kept.map(([, epoch]) => epoch) };
+  return { steps: kept, epochs: all.epochs.filter(inside), wallTimes: all.wallTimes.filter(inside) };
 }

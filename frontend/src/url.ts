@@ -29,3 +29,22 @@ export function writeLink(hash: string, link: ReadonlyMap<string, string>): stri
   const own = [...link].map(([key, value]) => `${encodeURIComponent(PREFIX + key)}=${encodeURIComponent(value)}`);
   return `#${[...foreign, ...own].join("&")}`;
 }
+
+const STORE = "tb_xai";
+
+/** What this browser remembers. */
+export function recall(): Map<string, string> {
+  try {
+    return new Map(Object.entries(JSON.parse(localStorage.getItem(STORE) ?? "{}") as Record<string, string>));
+  } catch {
+    return new Map();
+  }
+}
+
+export function keep(settings: ReadonlyMap<string, string>): void {
+  try {
+    localStorage.setItem(STORE, JSON.stringify(Object.fromEntries(settings)));
+  } catch {
+    /* a browser without storage forgets */
+  }
+}

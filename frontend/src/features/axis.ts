@@ -1,6 +1,7 @@
-/** The shared x axis (step, epoch or time since the first step), scales and ticks. */
+/** The shared x axis (step, epoch, time since the first step, time of day), scales and ticks. */
 
-export type AxisKind = "step" | "epoch" | "time";
+export const AXES = ["step", "epoch", "time", "clock"] as const;
+export type AxisKind = (typeof AXES)[number];
 
 export interface StepTimes {
   steps: readonly number[];
@@ -8,7 +9,12 @@ export interface StepTimes {
   wallTimes: readonly number[];
 }
 
-export const AXIS_WORDS: Record<AxisKind, string> = { step: "step", epoch: "epoch", time: "time since first step" };
+export const AXIS_WORDS: Record<AxisKind, string> = {
+  step: "step",
+  epoch: "epoch",
+  time: "time since first step",
+  clock: "time of day",
+};
 
 /** Whether an axis can be drawn: every step needs a finite value. */
 export function axisAvailable(times: StepTimes, axis: AxisKind): boolean {
@@ -91,15 +97,32 @@ const every = (lo: number, hi: number, step: number): number[] => {
   return out;
 };
 
+const pad = (value: number): string => String(value).padStart(2, "0");
+
+/** A time of day as people read it; with its day where it is needed to tell. */
+export function clockText(seconds: number, withDay = false): string {
+  const at = new Date(seconds * 1000);
+  const day = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())} `;
+  return `${withDay ? day : ""}${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
+}
+
 const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
 
+/** Round times of day: those of the clock on the wall, not of Greenwich. */
+function clockTicks(lo: number, hi: number, n: number): number[] {
+  const offset = -60 * new Date(lo * 1000).getTimezoneOffset();
+  return axisTicks(lo + offset, hi + offset, n, "time").map((at) => at - offset);
+}
+
 export function axisTicks(lo: number, hi: number, n: number, axis: AxisKind): number[] {
+  if (axis === "clock") return clockTicks(lo, hi, n);
   if (axis !== "time" || hi - lo < 2) return ticks(lo, hi, n, axis === "step");
   const step = SECONDS.find((s) => s * n >= hi - lo);
   return step ? every(Math.max(lo, 0), hi, step) : ticks(lo / 86400, hi / 86400, n, true).map((day) => day * 86400);
 }
 
 export function axisText(value: number, axis: AxisKind): string {
+  if (axis === "clock") return clockText(value).replace(/:00$/, "");
   if (axis !== "time")
     return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(6)));
   const units: [number, string][] = [

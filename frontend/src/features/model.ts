@@ -8,7 +8,6 @@ import { gapWord, rowAt, type Series } from "./series";
 
 export const topK = setting("features.top", "10", ["5", "10", "20"]);
 export const rankBy = setting("features.rank", "step", ["step", "peak"]);
-export const axisWish = setting<AxisKind>("features.axis", "step", ["step", "epoch", "time"]);
 export const colourBy = setting("features.colour", "root", ["root", "linear"]);
 export const search = field<string>("features.search", "");
 /** The feature that stays highlighted, by name: names hold across runs and reloads. */

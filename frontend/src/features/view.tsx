@@ -3,8 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { Ready, useRequest } from "../async";
 import { runColour } from "../host";
-import { run, runs, showRun, shownRuns, step, tag } from "../state";
-import { axisAvailable, AXIS_WORDS, type AxisKind } from "./axis";
+import { axis, run, runs, showRun, shownRuns, step, tag } from "../state";
 import { BarsPanel } from "./bars_panel";
 import { BumpPanel } from "./bump_panel";
 import { useTheme } from "./chart";
@@ -12,7 +11,6 @@ import { loadAll, versionOf, type Loaded } from "./load";
 import { LinesPanel } from "./lines_panel";
 import { MatrixPanel } from "./matrix_panel";
 import {
-  axisWish,
   everOrder,
   highlighted,
   hovered,
@@ -37,26 +35,18 @@ function Choice<T extends string>({
   of,
   value,
   pick,
-  disabled,
 }: {
   name: string;
   of: readonly (readonly [T, string])[];
   value: T;
   pick: (to: T) => void;
-  disabled?: (one: T) => boolean;
 }): JSX.Element {
   return (
     <fieldset class="fx-choice">
       <legend>{name}</legend>
       {of.map(([one, words]) => (
         <label key={one} class={value === one ? "on" : ""}>
-          <input
-            type="radio"
-            name={`fx-${name}`}
-            checked={value === one}
-            disabled={disabled?.(one) ?? false}
-            onChange={() => pick(one)}
-          />
+          <input type="radio" name={`fx-${name}`} checked={value === one} onChange={() => pick(one)} />
           {words}
         </label>
       ))}
@@ -102,17 +92,6 @@ function Bar({ model, loaded }: { model: Model; loaded: Loaded }): JSX.Element {
         of={[
           ["step", "this step"],
           ["peak", "their peak"],
-        ]}
-      />
-      <Choice
-        name="Axis"
-        value={model.line.axis}
-        pick={(to: AxisKind) => (axisWish.value = to)}
-        disabled={(one) => !axisAvailable(model.series, one)}
-        of={[
-          ["step", AXIS_WORDS.step],
-          ["epoch", AXIS_WORDS.epoch],
-          ["time", "time"],
         ]}
       />
     </div>
@@ -162,7 +141,7 @@ function Panels({ loaded }: { loaded: Loaded }): JSX.Element {
   const series = loaded.series.find((one) => one.run === run.value?.name) ?? loaded.series[0];
   const others = useMemo(() => loaded.series.filter((one) => one !== series), [loaded, series]);
   const ever = useMemo(() => (series ? everOrder(series) : []), [series]);
-  const line = useMemo(() => (series ? timeLine(series, axisWish.value) : null), [series, axisWish.value]);
+  const line = useMemo(() => (series ? timeLine(series, axis.value) : null), [series, axis.value]);
   const wish = {
     step: step.value,
     top: Number(topK.value),
