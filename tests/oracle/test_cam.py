@@ -215,6 +215,8 @@ def test_maps_keep_the_batch_apart_and_follow_the_weights(slow: Slow) -> None:
     model.layers[0].set_weights([slow.kernel * 2, slow.bias])
     assert not np.allclose(explain(x, y).values, whole)
     assert explain.traces() == 1
+    explain(x[:1], y[:1])  # less than a chunk, after several of them
+    assert explain.traces() == 1
 
 
 # --- which layer ----------------------------------------------------------------------------------

@@ -111,6 +111,27 @@ def test_same_seed_same_bits_and_one_trace_through_training(method: str) -> None
     np.testing.assert_allclose(now.values, fresh.values, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_arrays_that_change_in_place_are_read_again(model: keras.Model, method: str) -> None:
+    explain = METHODS[method](model)
+    x, y = X.copy(), Y.copy()
+    before = explain(x, y)
+    np.testing.assert_array_equal(explain(x.copy(), y.copy()).values, before.values)
+    x[2] *= -3
+    after = explain(x, y).values
+    assert not np.allclose(after[2], before.values[2])
+    np.testing.assert_array_equal(after, METHODS[method](model)(x, y).values)
+    y[:] = (y + 1) % 3
+    np.testing.assert_array_equal(explain(x, y).values, METHODS[method](model)(x, y).values)
+    with pytest.raises(ValueError, match="target must be below 3 classes"):
+        explain(x, y + 3)
+    with pytest.raises(ValueError, match="y must hold the class"):
+        explain(x)
+    x[0, 0] = np.nan
+    with pytest.raises(ValueError, match="x must be finite"):
+        explain(x, y)
+
+
 def test_other_seeds_and_examples_have_other_noise(model: keras.Model) -> None:
     twice = np.concatenate([X[:1], X[:1]])
     a, b = (smooth_grad(4, seed=s)(model)(twice, [0, 0]).values for s in (0, 1))
