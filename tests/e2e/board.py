@@ -33,6 +33,7 @@ class Board:
     """A running TensorBoard; its address ends in a slash."""
 
     url: str
+    pid: int = 0
 
     def get(self, route: str) -> tuple[int, bytes]:
         """Status and body of one of our routes."""
@@ -107,7 +108,7 @@ def tensorboard(*arguments: str | Path, without_tensorflow: bool = True) -> Iter
             assert process.poll() is None, f"TensorBoard ended: {''.join(said)}"
             assert time.monotonic() < deadline, f"TensorBoard did not start: {''.join(said)}"
             time.sleep(0.05)
-        yield Board(found[0].rstrip("/") + "/")
+        yield Board(found[0].rstrip("/") + "/", process.pid)
     finally:
         process.terminate()
         try:
