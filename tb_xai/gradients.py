@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,6 +73,7 @@ class Binder:
         additive: whether values add up to a difference of outputs, so that there is a completeness
             gap.
         bind: compiles the method for a model.
+        baseline: what counts as absence, as it was given; None for a method without.
     """
 
     method: str
@@ -80,6 +81,7 @@ class Binder:
     signed: bool
     additive: bool
     bind: Callable[[Any, Target, int | None], Explain] = field(repr=False)
+    baseline: Any = field(default=None, repr=False)
 
     def __call__(
         self, model: Any, target: Target = log_odds, batch_size: int | None = None
@@ -199,7 +201,7 @@ def gradient_x_input(*, inputs: Sequence[str | int] | None = None) -> Binder:
         Shrikumar, Greenside, Shcherbina, Kundaje. Not Just a Black Box: Learning Important Features
         Through Propagating Activation Differences. https://arxiv.org/abs/1605.01713, 2016.
     """
-    return _binder("gradient_x_input", {}, inputs, _plain(times_input=True))
+    return replace(_binder("gradient_x_input", {}, inputs, _plain(times_input=True)), baseline=0.0)
 
 
 def integrated_gradients(
@@ -249,7 +251,9 @@ def integrated_gradients(
     levels = _levels(n_steps, max_steps, tolerance)
     params = {"n_steps": n_steps, "baseline": _told(baseline), "max_steps": levels[-1]}
     recipe = _path(levels, _straight(baseline), float(tolerance))
-    return _binder("integrated_gradients", params, inputs, recipe, additive=True)
+    return replace(
+        _binder("integrated_gradients", params, inputs, recipe, additive=True), baseline=baseline
+    )
 
 
 def blur_integrated_gradients(
@@ -470,7 +474,9 @@ def expected_gradients(
     if np.any(_check_stdev(stdev)):
         params["stdev"] = _told(stdev)
     recipe = _expected(background, units, seed, stdev)
-    return _binder("expected_gradients", params, inputs, recipe, additive=True)
+    return replace(
+        _binder("expected_gradients", params, inputs, recipe, additive=True), baseline=background
+    )
 
 
 def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:

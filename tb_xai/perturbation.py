@@ -149,7 +149,7 @@ def occlusion(
         fill = _replacements(inputs_, value, "value", [[w / 2 for w in ws] for ws in widths], text)
         return _Plan(fill, [], sum(counts), keep, estimate)
 
-    return _binder("occlusion", params, inputs, plan)
+    return replace(_binder("occlusion", params, inputs, plan), baseline=value)
 
 
 def feature_ablation(
@@ -200,7 +200,7 @@ def feature_ablation(
         fill = _replacements(inputs_, baseline, "baseline", None, text)
         return _Plan(fill, [], p, players.keep(coalition), estimate)
 
-    return _binder("feature_ablation", params, inputs, plan)
+    return replace(_binder("feature_ablation", params, inputs, plan), baseline=baseline)
 
 
 # --- random masks ---------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ def rise(
         fill = _replacements(inputs_, baseline, "baseline", None, text)
         return _Plan(fill, draws, n_masks, keep, estimate, moments)
 
-    return _binder("rise", params, inputs, plan)
+    return replace(_binder("rise", params, inputs, plan), baseline=baseline)
 
 
 # --- Shapley values -------------------------------------------------------------------------------
@@ -427,7 +427,7 @@ def kernel_shap(
             )
         return _sampled(players, fill, _pairs(p, budget // 2), seed, _keys(inputs_))
 
-    return _binder("kernel_shap", params, inputs, plan, additive=True)
+    return replace(_binder("kernel_shap", params, inputs, plan, additive=True), baseline=baseline)
 
 
 def shapley_sampling(
@@ -489,7 +489,9 @@ def shapley_sampling(
             return _exact(players, fill)
         return _orders(players, fill, n_samples // 2, seed, _keys(inputs_))
 
-    return _binder("shapley_sampling", params, inputs, plan, additive=True)
+    return replace(
+        _binder("shapley_sampling", params, inputs, plan, additive=True), baseline=baseline
+    )
 
 
 # --- local surrogates -----------------------------------------------------------------------------
@@ -602,7 +604,7 @@ def lime(
         fill = _replacements(inputs_, baseline, "baseline", None, text)
         return _Plan(fill, [bits], n_samples, players.keep(coalition), estimate)
 
-    return _binder("lime", params, inputs, plan)
+    return replace(_binder("lime", params, inputs, plan), baseline=baseline)
 
 
 def grid_segments(shape: Sequence[int], cells: int | Sequence[int]) -> np.ndarray:
