@@ -6,8 +6,9 @@ import { Export } from "./export";
 import { Help, helpOpen, useKeys } from "./keys";
 import { bring, PageOf, TITLES } from "./pages";
 import { RunPicker } from "./run_picker";
-import { index, indexError, refresh, runs, showTag, showView, tag, tags, view, VIEWS } from "./state";
+import { index, indexError, refresh, runs, showView, tag, view, VIEWS } from "./state";
 import { StepBar } from "./step_bar";
+import { TagPicker } from "./tag_picker";
 
 function Tabs(): JSX.Element {
   const list = useRef<HTMLDivElement>(null);
@@ -40,22 +41,6 @@ function Tabs(): JSX.Element {
         </button>
       ))}
     </div>
-  );
-}
-
-function TagPicker(): JSX.Element | null {
-  if (!tag.value) return null;
-  return (
-    <label class="pick">
-      <span>Method</span>
-      <select value={tag.value.name} onChange={(event) => showTag(event.currentTarget.value)}>
-        {tags.value.map((one) => (
-          <option key={one.name} value={one.name}>
-            {one.name}
-          </option>
-        ))}
-      </select>
-    </label>
   );
 }
 

@@ -8,7 +8,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Failed, messageOf } from "./async";
 import type { Choices } from "./export/panel";
 import { Popover } from "./popover";
-import { ONE_RUN, run, shownRuns, step, tag, view } from "./state";
+import { oneRun, run, shownRuns, step, tag } from "./state";
 import { nameOfStep } from "./step_bar";
 
 /** Something drawn by functions of a 2D canvas, in CSS pixels. The same function makes the PNG and the SVG. */
@@ -54,7 +54,7 @@ const LISTED = 12;
 
 /** Run or runs, tag and step of the screen, as the lines that every picture has; a view adds its scale. */
 export function seen(...more: readonly string[]): string[] {
-  const names = (ONE_RUN.has(view.value) ? [run.value] : shownRuns.value).flatMap((one) => (one ? [one.name] : []));
+  const names = (oneRun.value ? [run.value] : shownRuns.value).flatMap((one) => (one ? [one.name] : []));
   const rest = names.length > LISTED ? ` and ${names.length - LISTED} more` : "";
   return [
     `${names.length === 1 ? "Run" : "Runs"}: ${names.slice(0, LISTED).join(", ")}${rest}`,

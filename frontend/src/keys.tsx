@@ -1,7 +1,8 @@
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { moveBy } from "./state";
+import { axis, logged, moveBy, showView, VIEWS } from "./state";
+import { AXES, axisAvailable } from "./features/axis";
 import { togglePlay } from "./step_bar";
 
 export const helpOpen = signal(false);
@@ -10,8 +11,12 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["← →  or  , .", "previous, next step"],
   ["Home  End", "first, newest step (the newest is followed while training runs)"],
   ["Space", "play or pause"],
+  ["1 to 6", "Overview, Maps, Features, Quality, Health, Text"],
+  ["A", "next axis: step, epoch, time since the start, time of day"],
+  ["/", "search, where a view has a search"],
   ["Arrows in the maps", "move over examples and steps"],
   ["Enter on a map", "inspect it, large and with its values"],
+  ["Enter on a feature or row", "keep it highlighted; again or Esc lets go"],
   ["Esc", "close"],
   ["?", "this help"],
 ];
@@ -31,7 +36,12 @@ function keeps(target: EventTarget | null, key: string): boolean {
   if (target.closest("dialog[open], textarea, select, input:not([type=checkbox], [type=radio], [type=range])"))
     return true;
   if (key === " ") return target.closest("button, input, summary, [role=gridcell]") !== null;
-  return !",.?".includes(key) && target.closest("input, [role=grid], [role=tablist]") !== null;
+  return !",.?/".includes(key) && target.closest("input, [role=grid], [role=tablist]") !== null;
+}
+
+function nextAxis(): void {
+  const can = AXES.filter((one) => axisAvailable(logged.peek(), one));
+  axis.value = can[(can.indexOf(axis.peek()) + 1) % can.length] ?? "step";
 }
 
 function onKeyDown(event: KeyboardEvent): void {
@@ -41,6 +51,13 @@ function onKeyDown(event: KeyboardEvent): void {
   if (move !== undefined) moveBy(move);
   else if (event.key === " ") togglePlay();
   else if (event.key === "?") helpOpen.value = true;
+  else if (event.key === "a" || event.key === "A") nextAxis();
+  else if (event.key === "/") {
+    const search = document.querySelector<HTMLInputElement>("#page input[type=search]");
+    if (!search) return;
+    search.select();
+    search.focus();
+  } else if (/^[1-6]$/.test(event.key)) showView(VIEWS[Number(event.key) - 1] ?? "overview");
   else return;
   event.preventDefault();
 }

@@ -1,8 +1,22 @@
 import type { JSX } from "preact";
 import type { RunInfo } from "./api";
 import { runColour } from "./host";
+import { SEEDS, suggested } from "./groups";
 import { Popover } from "./popover";
-import { hasTag, ONE_RUN, run, runFilter, runs, showRun, showRuns, shownRuns, tagsOf, view } from "./state";
+import {
+  groupBy,
+  groups,
+  hasTag,
+  oneRun,
+  run,
+  runFilter,
+  runs,
+  showRun,
+  showRuns,
+  shownRuns,
+  tagsOf,
+  view,
+} from "./state";
 
 const SHOWN = 200;
 
@@ -50,10 +64,44 @@ function Row({ one, many }: { one: RunInfo; many: boolean }): JSX.Element {
   );
 }
 
+/** Runs that differ in their seed only are drawn as one: a mean and a band. */
+function Grouping(): JSX.Element {
+  const offer = groupBy.value === "" && suggested(shownRuns.value) !== "";
+  return (
+    <div class="grouping">
+      <label>
+        <span>Group runs</span>
+        <input
+          type="text"
+          placeholder="regex to leave out of names"
+          title="Runs whose names are the same without what this matches are drawn as one: mean and band"
+          value={groupBy.value}
+          onInput={(event) => (groupBy.value = event.currentTarget.value)}
+        />
+      </label>
+      {offer && (
+        <button type="button" onClick={() => (groupBy.value = SEEDS)}>
+          By seed: names end in numbers
+        </button>
+      )}
+      {groupBy.value !== "" && (
+        <p class="dim" role="status">
+          {groups.value.length === shownRuns.value.length
+            ? "No two names are the same without it"
+            : `${groups.value.length} ${groups.value.length === 1 ? "group" : "groups"} of ${shownRuns.value.length} runs`}{" "}
+          <button type="button" onClick={() => (groupBy.value = "")}>
+            Each run alone
+          </button>
+        </p>
+      )}
+    </div>
+  );
+}
+
 /** Chooses the run (Maps, Text) or the runs (other views) by a filter and a list. */
 export function RunPicker(): JSX.Element | null {
   if (!run.value) return null;
-  const many = !ONE_RUN.has(view.value);
+  const many = !oneRun.value;
   const found = matching(runs.value, runFilter.value);
   const shown = shownRuns.value;
   const single = many && shown.length === 1 ? shown[0] : many ? null : run.value;
@@ -65,7 +113,10 @@ export function RunPicker(): JSX.Element | null {
       ) : (
         shown.slice(0, 5).map((one) => <Swatch key={one.name} name={one.name} />)
       )}
-      <span class="name">{single ? single.name : `${shown.length} of ${runs.value.length}`}</span>
+      <span class="name">
+        {single ? single.name : `${shown.length} of ${runs.value.length}`}
+        {many && groups.value.length < shown.length && `, ${groups.value.length} groups`}
+      </span>
     </>
   );
   return (
@@ -101,6 +152,7 @@ export function RunPicker(): JSX.Element | null {
                 ? `${found.length - SHOWN} more: narrow the filter`
                 : `${found.length} of ${runs.value.length} runs`}
           </p>
+          {many && view.value !== "overview" && <Grouping />}
         </>
       )}
     </Popover>

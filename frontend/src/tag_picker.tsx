@@ -1,0 +1,70 @@
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { Popover } from "./popover";
+import { showTag, tag, tags } from "./state";
+
+/** Above this many a list is searched instead of read. */
+const LONG = 30;
+const SHOWN = 200;
+
+/** Hundreds of tags: their names are searched by words. */
+function Searched(): JSX.Element {
+  const [wanted, want] = useState("");
+  const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = tags.value.filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
+  return (
+    <>
+      <input
+        type="search"
+        aria-label="Search methods"
+        placeholder="Search methods"
+        value={wanted}
+        onInput={(event) => want(event.currentTarget.value)}
+      />
+      <div class="list">
+        {found.slice(0, SHOWN).map(({ name }) => (
+          <label key={name} title={name}>
+            <input type="radio" name="tag" checked={name === tag.value?.name} onChange={() => showTag(name)} />
+            <span class="name">{name}</span>
+          </label>
+        ))}
+      </div>
+      <p class="dim" role="status">
+        {found.length > SHOWN
+          ? `${found.length - SHOWN} more: search for words of the name`
+          : `${found.length} of ${tags.value.length} methods`}
+      </p>
+    </>
+  );
+}
+
+/** Chooses what is drawn of the run. */
+export function TagPicker(): JSX.Element | null {
+  if (!tag.value) return null;
+  if (tags.value.length > LONG)
+    return (
+      <Popover
+        name="Methods"
+        face={
+          <>
+            <span class="dim">Method</span>
+            <span class="name">{tag.value.name}</span>
+          </>
+        }
+      >
+        {() => <Searched />}
+      </Popover>
+    );
+  return (
+    <label class="pick">
+      <span>Method</span>
+      <select value={tag.value.name} onChange={(event) => showTag(event.currentTarget.value)}>
+        {tags.value.map((one) => (
+          <option key={one.name} value={one.name}>
+            {one.name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
