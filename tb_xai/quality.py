@@ -14,14 +14,14 @@ values that have no axis of embedding components.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from tb_xai import drift, targets
 from tb_xai.gradients import BATCH_SIZE, Attribution, Binder, check_inputs
@@ -32,6 +32,9 @@ Bools = npt.NDArray[np.bool_]
 Score = Callable[[Any, Any], Any]
 """The explained number: `score(x, y) -> (n,)`."""
 Explain = Callable[[Any, Any], Attribution]
+
+KEPT_NUMBERS = 4_000_000
+"""Random numbers that are kept from one use to the next; more are drawn again."""
 
 
 # --- on the explanation alone -------------------------------------------------------------------
@@ -370,8 +373,9 @@ class Randomisation:
 class scorer:  # noqa: N801
     """Compile the target of a model once, for all measures of this module and all epochs.
 
-    `score(x, y) -> (n,)` float64. Rows pass through the model in chunks of one size, so that it is
-    traced once; weights are read at each call. The model is never changed.
+    `score(x, y) -> (n,)` float64. The compiled function takes any number of rows up to
+    `batch_size`, so that it is traced once; weights are read at each call. The model is never
+    changed.
 
     Args:
         model: Built Keras model of any kind.
@@ -392,18 +396,43 @@ class scorer:  # noqa: N801
             raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size}")
         self.model, self.target, self.batch_size = model, target, batch_size
         self._score = targets.bind(model, target)
+        self._compiled: Any = None
+        self._form: Any = None
 
     def __call__(self, x: Any, y: Any = None) -> Floats:
         """Return the target of each row."""
+        return self.rows(*self.checked(x, y))
+
+    def checked(self, x: Any, y: Any = None) -> tuple[Any, Any]:
+        """Return inputs and labels as `rows` takes them, or refuse them with a sentence."""
         inputs = check_inputs(self.model, x)
-        y = self._score.labels(y, inputs.n, inputs.pack(list(inputs.leaves)))
-        found = []
-        for start in range(0, inputs.n, self.batch_size):
-            rows = np.minimum(np.arange(start, start + self.batch_size), inputs.n - 1)
-            labels = None if y is None else keras.tree.map_structure(lambda a, r=rows: a[r], y)
-            scores, _ = self._score(inputs.pack([leaf[rows] for leaf in inputs.leaves]), labels)
-            found.append(np.asarray(scores, np.float64)[: inputs.n - start])
-        return np.concatenate(found)
+        x = inputs.pack(list(inputs.leaves))
+        return x, self._score.labels(y, inputs.n, x)
+
+    def rows(self, x: Any, y: Any = None) -> Floats:
+        """Return the target of rows like those that were checked before."""
+        given = (x,) if y is None else (x, y)
+        arrays = keras.tree.flatten(given)
+        form = [(a.dtype, a.shape[1:]) for a in arrays]
+        if form != self._form:
+            self._form = form
+            self._compiled = self._compile(given)
+        n = len(arrays[0])
+        found = [
+            self._compiled(*(tf.constant(a[start : start + self.batch_size]) for a in arrays))
+            for start in range(0, n, self.batch_size)
+        ]
+        return np.concatenate([np.asarray(part, np.float64) for part in found])
+
+    def _compile(self, given: Any) -> Any:
+        def traced(*arrays: Any) -> Any:
+            return self._score(*keras.tree.pack_sequence_as(given, list(arrays)))[0]
+
+        specs = [
+            tf.TensorSpec((None, *a.shape[1:]), tf.as_dtype(a.dtype))
+            for a in keras.tree.flatten(given)
+        ]
+        return tf.function(traced, autograph=False).get_concrete_function(*specs)
 
 
 def infidelity(
@@ -452,40 +481,11 @@ def infidelity(
         https://arxiv.org/abs/1901.09392
     """
     _positive(n_samples=n_samples, stdev=stdev)
-    score = _scorer(model, target)
-    leaves, pack = _open(x)
-    parts, fine = _finite(_values(values, leaves, exact=True))
-    n = len(leaves[0])
-    spans = {
-        i: _span(leaves[i]) if relative else np.ones((n,) + (1,) * (leaves[i].ndim - 1))
-        for i in parts
-    }
-    fine &= np.any([span.ravel() > 0 for span in spans.values()], axis=0)
-    slopes = dict(parts)
-    if baseline is not None:
-        base = _baseline(baseline, x, leaves)
-        slopes = {i: _divide(a, leaves[i] - base[i], 0.0) for i, a in parts.items()}
-    rng = np.random.default_rng(seed)
-    foreseen: list[Floats] = []
-
-    def perturbed() -> Iterator[Any]:
-        for _ in range(n_samples):
-            moved, total = list(leaves), np.zeros(n)
-            for i, span in spans.items():
-                noise = stdev * span * rng.standard_normal(leaves[i].shape)
-                moved[i] = (leaves[i] - noise).astype(leaves[i].dtype)
-                # What was really taken away, after rounding to the type of the input.
-                taken = leaves[i].astype(np.float64) - moved[i]
-                total += (taken * slopes[i]).reshape(n, -1).sum(axis=1)
-            foreseen.append(total)
-            yield pack(moved)
-
-    after = _evaluate(score, perturbed(), y, n)
-    before = _evaluate(score, [pack(list(leaves))], y, n)
-    error = (np.stack(foreseen, axis=1) - (before - after)) ** 2
-    error[~fine] = np.nan
-    stderr = error.std(axis=1, ddof=1) / np.sqrt(n_samples) if n_samples > 1 else np.full(n, np.nan)
-    return Estimate(error.mean(axis=1), stderr)
+    ask = _Asker(_scorer(model, target), x, y)
+    parts, fine = _finite(_values(values, ask.leaves, exact=True))
+    noise = _Noise(ask.leaves, parts, stdev, relative, n_samples, seed)
+    slopes = parts if baseline is None else slopes_of(parts, ask.leaves, ask.baseline(baseline))
+    return noise.infidelity(ask, slopes, fine, ask.as_is())
 
 
 def max_sensitivity(
@@ -529,12 +529,7 @@ def max_sensitivity(
     _positive(radius=radius, n_samples=n_samples)
     leaves, pack = _open(x)
     rng = np.random.default_rng(seed)
-
-    def flat(inputs: Any) -> Floats:
-        kept = [v for v in keras.tree.flatten(explain(inputs, y).values) if v is not None]
-        return np.concatenate([_flat(v) for v in kept], axis=1)
-
-    here = flat(x)
+    here = _whole(explain(x, y).values)
     worst = np.zeros(len(here))
     for _ in range(n_samples):
         near = [
@@ -544,7 +539,7 @@ def max_sensitivity(
             for leaf in leaves
         ]
         with np.errstate(invalid="ignore"):
-            change = flat(pack(near)) - here
+            change = _whole(explain(pack(near), y).values) - here
         worst = np.maximum(worst, _norm(change))
     return _divide(worst, _norm(here))
 
@@ -688,30 +683,183 @@ def faithfulness_correlation(
         explanations", IJCAI 2020, https://arxiv.org/abs/2005.00631
     """
     _positive(share=share, n_samples=n_samples - 2)
-    score = _scorer(model, target)
-    units = _Units(values, x)
-    other = _baseline(baseline, x, units.leaves)
-    size = min(max(1, round(share * units.values.shape[1])), units.values.shape[1])
-    rng = np.random.default_rng(seed)
-    sums: list[Floats] = []
+    ask = _Asker(_scorer(model, target), x, y)
+    parts, fine = _finite(_values(values, ask.leaves, exact=False))
+    units = _Units(ask.leaves, parts)
+    subsets = _Subsets(ask.n, units.count, share, n_samples, seed)
+    return subsets.correlation(
+        ask, units, ask.baseline(baseline), units.flat(parts), fine, ask.as_is()
+    )
 
-    def removed() -> Iterator[Any]:
-        for _ in range(n_samples):
-            places = np.argsort(rng.random(units.values.shape), axis=1)
-            gone = places < size
-            sums.append(np.where(gone, units.values, 0.0).sum(axis=1))
-            yield units.replace(gone, other)
 
-    after = _evaluate(score, removed(), y, units.n)
-    before = _evaluate(score, [units.pack(list(units.leaves))], y, units.n)
-    u, v = np.stack(sums, axis=1), before - after
-    # A map whose sums differ by rounding alone foretells nothing.
-    fine = units.fine & (np.ptp(u, axis=1) > 1e-9 * np.abs(units.values).sum(axis=1))
-    fine &= np.ptp(v, axis=1) > 1e-6 * np.abs(before[:, 0])
-    u, v = u - u.mean(axis=1, keepdims=True), v - v.mean(axis=1, keepdims=True)
-    r = _divide((u * v).sum(axis=1), _norm(u) * _norm(v))
-    r = np.where(fine, np.clip(r, -1.0, 1.0), np.nan)
-    return Estimate(r, (1 - r**2) / np.sqrt(n_samples - 1))
+class panel:  # noqa: N801
+    """Judge explanations of the same examples again and again, by few passes of the model.
+
+    Perturbations are drawn once: what moves from one explanation to the next is the model. The
+    target of the examples comes with each explanation, and deletion and insertion share their
+    random orders: to put units back in one order is to take them away in the reverse order.
+
+    Args:
+        score: Scorer of the model, under the target that is explained.
+        x: Inputs `(n, ...)`, or a structure of them.
+        y: Labels.
+        baseline: What stands in the place of what is removed: a number, an array that broadcasts
+            to `x`, or a structure of them like `x`.
+        stdev: Standard deviation of the perturbations of `infidelity`, as a share of each example's
+            range.
+        n_samples: Perturbations of `infidelity` per example, each a row.
+        share: Size of the subsets of `faithfulness`, as a share of the units.
+        n_subsets: Subsets of `faithfulness` per example, each a row.
+        n_steps: Steps of the curves; `n_steps - 1` rows each for deletion, insertion and every
+            random order, and one for the baseline.
+        n_random: Random orders.
+        seed: Seed of all draws.
+
+    Raises:
+        ValueError: A setting is out of range, or the baseline does not fit x.
+
+    Example:
+        >>> judge = panel(scorer(model), x, y)
+        >>> found = explain(x, y)
+        >>> deletion, insertion = judge.curves(found.values, found.output)
+    """
+
+    def __init__(
+        self,
+        score: scorer,
+        x: Any,
+        y: Any = None,
+        *,
+        baseline: Any = 0.0,
+        stdev: float = 0.2,
+        n_samples: int = 6,
+        share: float = 0.2,
+        n_subsets: int = 12,
+        n_steps: int = 6,
+        n_random: int = 1,
+        seed: int = 0,
+    ) -> None:
+        _positive(stdev=stdev, n_samples=n_samples, share=share, n_subsets=n_subsets - 2)
+        _positive(n_steps=n_steps, n_random=n_random)
+        self._ask = _Asker(score, x, y)
+        self._other = self._ask.baseline(baseline)
+        self._noise_settings = (stdev, True, n_samples, seed)
+        self._subset_settings = (share, n_subsets, seed)
+        self._order_settings = (n_steps, n_random, seed)
+        self._noise: _Noise | None = None
+        self._subsets: _Subsets | None = None
+        self._orders: _Orders | None = None
+        self.rows = {
+            "infidelity": n_samples,
+            "faithfulness": n_subsets,
+            "curves": (2 + n_random) * (n_steps - 1) + 1,
+        }
+        """Rows per example that each measure sends through the model."""
+
+    def infidelity(
+        self, values: Any, output: npt.ArrayLike, *, contributions: bool = False
+    ) -> Estimate:
+        """Return `infidelity` of slopes, or of contributions relative to the baseline.
+
+        Args:
+            values: As for `infidelity`.
+            output: Target of the examples, `(n,)`.
+            contributions: Whether values are contributions.
+        """
+        parts, fine = _finite(_values(values, self._ask.leaves, exact=True))
+        if self._noise is None:
+            self._noise = _Noise(self._ask.leaves, parts, *self._noise_settings)
+        slopes = slopes_of(parts, self._ask.leaves, self._other) if contributions else parts
+        return self._noise.infidelity(self._ask, slopes, fine, np.asarray(output, np.float64))
+
+    def faithfulness(self, values: Any, output: npt.ArrayLike) -> Estimate:
+        """Return `faithfulness_correlation` of contributions; `output` is the target, `(n,)`."""
+        units, flat, fine = self._units(values)
+        if self._subsets is None:
+            self._subsets = _Subsets(self._ask.n, units.count, *self._subset_settings)
+        before = np.asarray(output, np.float64)
+        return self._subsets.correlation(self._ask, units, self._other, flat, fine, before)
+
+    def curves(self, values: Any, output: npt.ArrayLike) -> tuple[Curve, Curve]:
+        """Return `deletion` and `insertion` of contributions; `output` is the target, `(n,)`."""
+        units, flat, fine = self._units(values)
+        if self._orders is None:
+            self._orders = _Orders(self._ask.n, units.count, *self._order_settings)
+        orders = self._orders
+        place = orders.place(flat)
+        places = np.concatenate([place, place, orders.random])
+        put_back = [False, True] + [False] * len(orders.random)
+        ends = np.asarray(output, np.float64), units.empty(self._ask, self._other)
+        down, up, *others = orders.walk(self._ask, units, self._other, places, put_back, ends)
+        random = np.array([orders.area(scores) for scores in others])
+        fine = fine & _in_order(flat)
+        return orders.curve(down, random, ends, fine), orders.curve(up, random, ends, fine)
+
+    def contributions(self, slopes: Any) -> Any:
+        """Return what slopes foresee of the removal of each element, `a_i (x_i - b_i)`."""
+        parts, _ = _finite(_values(slopes, self._ask.leaves, exact=True))
+        found: list[Any] = [None] * len(self._ask.leaves)
+        for i, part in parts.items():
+            found[i] = part * (self._ask.leaves[i].astype(np.float64) - self._other[i])
+        return self._ask.pack(found)
+
+    def _units(self, values: Any) -> tuple[_Units, Floats, Bools]:
+        parts, fine = _finite(_values(values, self._ask.leaves, exact=False))
+        units = _Units(self._ask.leaves, parts)
+        return units, units.flat(parts), fine
+
+
+class randomised:  # noqa: N801
+    """Compare explanations with that of a clone whose weights are all random, which never changes.
+
+    The quick form of `parameter_randomisation`: one explanation when it is made, none later.
+
+    Args:
+        method: Method to check, such as `saliency()`.
+        model: Built Keras model of any kind; the weights that it has now set the scale.
+        x: Inputs `(n, ...)`, or a structure of them.
+        y: Labels.
+        target: What is explained.
+        batch_size: Perturbed rows that pass through the model at once.
+        seed: Seed of the random weights.
+
+    Raises:
+        ValueError: The model has no weights.
+
+    Example:
+        >>> resembles = randomised(saliency(), model, x, y)
+        >>> resembles(saliency()(model)(x, y).values)
+
+    References:
+        J. Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018,
+        https://arxiv.org/abs/1810.03292
+    """
+
+    def __init__(
+        self,
+        method: Binder,
+        model: Any,
+        x: Any,
+        y: Any = None,
+        *,
+        target: Target = log_odds,
+        batch_size: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        copy = _Copy(model)
+        rng = np.random.default_rng(seed)
+        for _, group in reversed(copy.groups):
+            _randomise(group, rng)
+        self._ranks = _ranks(np.abs(_whole(method(copy, target, batch_size)(x, y).values)))
+
+    def __call__(self, values: Any) -> Floats:
+        """Return Spearman's correlation of the magnitudes with those of the clone, `(n,)`.
+
+        Near 0 for an explanation that depends on the weights; NaN where the magnitudes of either
+        are all equal or not finite.
+        """
+        ranks = _ranks(np.abs(_whole(values)))
+        return np.asarray(np.clip((ranks * self._ranks).sum(axis=1), -1.0, 1.0))
 
 
 def parameter_randomisation(
@@ -758,23 +906,13 @@ def parameter_randomisation(
     initialisers, so that the test asks for their values and not for their size.
     """
     copy = _Copy(model)
-    if not copy.groups:
-        raise ValueError(f"model must have weights. Received: {model.name!r} without any")
     explain = method(copy, target, batch_size)
     leaves, _ = _open(x)
     real = keras.tree.flatten(explain(x, y).values)
     rng = np.random.default_rng(seed)
     rows: list[list[Floats]] = []
     for _, group in reversed(copy.groups):
-        for weight in group:
-            old = np.asarray(weight)
-            if old.dtype.kind == "f" or "float" in str(weight.dtype):
-                old = old.astype(np.float64)
-                if old.ndim >= 2:
-                    new = np.sqrt(np.mean(old**2)) * rng.standard_normal(old.shape)
-                else:
-                    new = rng.permutation(old.ravel()).reshape(old.shape)
-                weight.assign(new)
+        _randomise(group, rng)
         found = keras.tree.flatten(explain(x, y).values)
         kept = [
             (a, b, leaf) for a, b, leaf in zip(real, found, leaves, strict=True) if a is not None
@@ -782,6 +920,19 @@ def parameter_randomisation(
         rows.append(_similarity(kept))
     table = np.array(rows).transpose(1, 0, 2)
     return Randomisation(tuple(name for name, _ in reversed(copy.groups)), *table)
+
+
+def _randomise(weights: Iterable[Any], rng: np.random.Generator) -> None:
+    """Draw kernels anew at the scale they have, and permute vectors."""
+    for weight in weights:
+        old = np.asarray(weight)
+        if old.dtype.kind == "f" or "float" in str(weight.dtype):
+            old = old.astype(np.float64)
+            if old.ndim >= 2:
+                new = np.sqrt(np.mean(old**2)) * rng.standard_normal(old.shape)
+            else:
+                new = rng.permutation(old.ravel()).reshape(old.shape)
+            weight.assign(new)
 
 
 _FORM = ("inputs", "outputs", "input_names", "output_names", "_inputs_struct", "_outputs_struct")
@@ -803,6 +954,8 @@ class _Copy(keras.Model):  # type: ignore[misc]
             if not self.groups or self.groups[-1][0] != name:
                 self.groups.append((name, []))
             self.groups[-1][1].append(own)
+        if not self.groups:
+            raise ValueError(f"model must have weights. Received: {model.name!r} without any")
         self.built = True
 
     def call(self, x: Any) -> Any:
@@ -1005,49 +1158,262 @@ def _baseline(baseline: Any, x: Any, leaves: list[np.ndarray]) -> list[np.ndarra
         ) from None
 
 
+class _Asker:
+    """Asks for the target of changed copies of the same examples, as many at once as fill a batch.
+
+    Copies are arrays with `n` rows for each of them, one copy after the other.
+    """
+
+    def __init__(self, score: Score, x: Any, y: Any) -> None:
+        self._x = x
+        self.leaves, self.pack = _open(x)
+        self.n = len(self.leaves[0])
+        self._score: Score = score
+        self._types: list[Any] = [None] * len(self.leaves)
+        self._together = max(1, getattr(score, "batch_size", BATCH_SIZE) // max(self.n, 1))
+        if isinstance(score, scorer):
+            x, y = score.checked(x, y)
+            self._types = [leaf.dtype for leaf in keras.tree.flatten(x)]
+            self._score = score.rows
+        self._unlabelled = y is None
+        self._labels, self._pack_labels = _open([] if y is None else y)
+
+    def __call__(self, copies: Callable[[int, int], list[np.ndarray]], count: int) -> Floats:
+        """Return the target `(n, count)` of the copies that `copies(first, last)` makes."""
+        found = []
+        for first in range(0, count, self._together):
+            times = min(self._together, count - first)
+            rows = [
+                leaf if kind is None else leaf.astype(kind, copy=False)
+                for leaf, kind in zip(copies(first, first + times), self._types, strict=True)
+            ]
+            y = [np.tile(a, (times,) + (1,) * (a.ndim - 1)) for a in self._labels]
+            scores = np.asarray(
+                self._score(self.pack(rows), None if self._unlabelled else self._pack_labels(y)),
+                np.float64,
+            )
+            if scores.shape != (self.n * times,):
+                raise ValueError(
+                    "A scorer must return one number per row. "
+                    f"Received: shape {scores.shape} for {self.n * times} rows"
+                )
+            found.append(scores.reshape(times, self.n))
+        return np.concatenate(found).T if found else np.empty((self.n, 0))
+
+    def as_is(self) -> Floats:
+        """Return the target of the examples, `(n,)`."""
+        return self(lambda first, last: list(self.leaves), 1)[:, 0]
+
+    def baseline(self, baseline: Any) -> list[np.ndarray]:
+        """Return a baseline in the shapes and types of the inputs."""
+        return _baseline(baseline, self._x, self.leaves)
+
+
+class _Noise:
+    """Normal perturbations of the inputs that have values; the same ones at every use."""
+
+    def __init__(
+        self,
+        leaves: list[np.ndarray],
+        explained: Iterable[int],
+        stdev: float,
+        relative: bool,
+        n_samples: int,
+        seed: int,
+    ) -> None:
+        self._leaves, self.count, self._seed = leaves, n_samples, seed
+        self._stdev = {
+            i: stdev * (_span(leaves[i]) if relative else np.ones((len(leaves[i]),)))
+            for i in explained
+        }
+        self.moves = np.any([s.ravel() > 0 for s in self._stdev.values()], axis=0)
+        size = n_samples * sum(leaves[i].size for i in self._stdev)
+        self._kept = [self._sample(s) for s in range(n_samples)] if size <= KEPT_NUMBERS else None
+
+    def _sample(self, s: int) -> tuple[list[np.ndarray], dict[int, Floats]]:
+        """Return the inputs of sample s, and what was taken away from them."""
+        rng = np.random.default_rng([self._seed, s])
+        moved, taken = list(self._leaves), {}
+        for i, stdev in self._stdev.items():
+            leaf = self._leaves[i]
+            noise = stdev.reshape(-1, *(1,) * (leaf.ndim - 1)) * rng.standard_normal(leaf.shape)
+            moved[i] = (leaf - noise).astype(leaf.dtype)
+            # What was really taken away, after rounding to the type of the input.
+            taken[i] = leaf.astype(np.float64) - moved[i]
+        return moved, taken
+
+    def infidelity(
+        self, ask: _Asker, slopes: dict[int, Floats], fine: Bools, before: Floats
+    ) -> Estimate:
+        """Return the mean squared error of what the slopes foresee of the perturbations."""
+        foreseen: list[Floats] = []
+
+        def copies(first: int, last: int) -> list[np.ndarray]:
+            moved = []
+            for s in range(first, last):
+                rows, taken = self._sample(s) if self._kept is None else self._kept[s]
+                moved.append(rows)
+                foreseen.append(
+                    sum((taken[i] * slopes[i]).reshape(ask.n, -1).sum(axis=1) for i in taken)
+                )
+            return [np.concatenate(parts) for parts in zip(*moved, strict=True)]
+
+        after = ask(copies, self.count)
+        error = (np.stack(foreseen, axis=1) - (before[:, None] - after)) ** 2
+        error[~(fine & self.moves)] = np.nan
+        return Estimate(error.mean(axis=1), _stderr(error))
+
+
 class _Units:
     """Inputs in the units that explanations speak of, `(n, units)`, and how to swap units."""
 
-    def __init__(self, values: Any, x: Any) -> None:
-        self.leaves, self.pack = _open(x)
-        self.n = len(self.leaves[0])
-        self._shapes: dict[int, tuple[int, ...]] = {}
-        flat = []
-        parts, self.fine = _finite(_values(values, self.leaves, exact=False))
+    def __init__(self, leaves: list[np.ndarray], parts: dict[int, Floats]) -> None:
+        self._leaves, self._shapes = leaves, {}
         for i, found in parts.items():
-            shape = self.leaves[i].shape
-            part = found.sum(axis=-1) if len(shape) > 3 and found.shape == shape else found
-            pooled = part.size * shape[-1] == self.leaves[i].size and part.shape != shape
-            self._shapes[i] = (*shape[:-1], 1) if pooled else shape
-            flat.append(part.reshape(self.n, -1))
-        self.values = np.concatenate(flat, axis=1)
+            shape = leaves[i].shape
+            pooled = found.shape != shape or len(shape) > 3
+            self._shapes[i] = (*shape[1:-1], 1) if pooled else shape[1:]
+        self.count = sum(math.prod(shape) for shape in self._shapes.values())
 
-    def replace(self, gone: Bools, other: list[np.ndarray]) -> Any:
-        """Return x with the units that are gone taken from `other`."""
-        leaves, start = list(self.leaves), 0
+    def flat(self, parts: dict[int, Floats]) -> Floats:
+        """Return the values `(n, units)`, added over the channels of a pixel."""
+        flat = []
         for i, shape in self._shapes.items():
-            end = start + int(np.prod(shape[1:]))
-            leaves[i] = np.where(gone[:, start:end].reshape(shape), other[i], leaves[i])
-            start = end
-        return self.pack(leaves)
+            n = len(parts[i])
+            flat.append(parts[i].reshape(n, math.prod(shape), -1).sum(axis=2))
+        return np.concatenate(flat, axis=1)
+
+    def empty(self, ask: _Asker, other: list[np.ndarray]) -> Floats:
+        """Return the target where all units are those of `other`, `(n,)`."""
+        gone = np.ones((1, ask.n, self.count), np.bool_)
+        return ask(lambda first, last: self.replace(gone, other), 1)[:, 0]
+
+    def replace(self, gone: Bools, other: list[np.ndarray]) -> list[np.ndarray]:
+        """Return copies whose units that are gone, `(copies, n, units)`, are those of `other`."""
+        times, n = gone.shape[:2]
+        leaves, start = [], 0
+        for i, leaf in enumerate(self._leaves):
+            if i in self._shapes:
+                shape = self._shapes[i]
+                end = start + math.prod(shape)
+                swapped = gone[:, :, start:end].reshape(times, n, *shape)
+                start = end
+                leaves.append(np.where(swapped, other[i], leaf).reshape(-1, *leaf.shape[1:]))
+            else:
+                leaves.append(np.tile(leaf, (times,) + (1,) * (leaf.ndim - 1)))
+        return leaves
 
 
-def _evaluate(score: Score, variants: Iterable[Any], y: Any, n: int) -> Floats:
-    """Return the scores `(n, variants)`; as many variants at once as fill a batch."""
-    together = max(1, getattr(score, "batch_size", BATCH_SIZE) // max(n, 1))
-    variants, found = iter(variants), []
-    known, pack = ([], list) if y is None else _open(y)
-    while block := list(islice(variants, together)):
-        stacked = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *block)
-        labels = None if y is None else pack([np.concatenate([a] * len(block)) for a in known])
-        scores = np.asarray(score(stacked, labels), np.float64)
-        if scores.shape != (n * len(block),):
-            raise ValueError(
-                "A scorer must return one number per row. "
-                f"Received: shape {scores.shape} for {n * len(block)} rows"
-            )
-        found.append(scores.reshape(len(block), n))
-    return np.asarray(np.concatenate(found).T)
+class _Subsets:
+    """Random subsets of one size of the units of each example; the same ones at every use."""
+
+    def __init__(self, n: int, m: int, share: float, n_samples: int, seed: int) -> None:
+        size = min(max(1, round(share * m)), m)
+        rng = np.random.default_rng(seed)
+        self.gone = np.empty((n_samples, n, m), np.bool_)
+        for s in range(n_samples):
+            self.gone[s] = rng.random((n, m)).argsort(axis=1) < size
+
+    def correlation(
+        self,
+        ask: _Asker,
+        units: _Units,
+        other: list[np.ndarray],
+        values: Floats,
+        fine: Bools,
+        before: Floats,
+    ) -> Estimate:
+        """Return the correlation of sums over subsets with the effect of removing them."""
+        count = len(self.gone)
+        after = ask(lambda a, b: units.replace(self.gone[a:b], other), count)
+        u = np.stack([np.where(gone, values, 0.0).sum(axis=1) for gone in self.gone], axis=1)
+        v = before[:, None] - after
+        # A map whose sums differ by rounding alone foretells nothing.
+        fine = fine & (np.ptp(u, axis=1) > 1e-9 * np.abs(values).sum(axis=1))
+        fine &= np.ptp(v, axis=1) > 1e-6 * np.abs(before)
+        u, v = u - u.mean(axis=1, keepdims=True), v - v.mean(axis=1, keepdims=True)
+        r = _divide((u * v).sum(axis=1), _norm(u) * _norm(v))
+        r = np.where(fine, np.clip(r, -1.0, 1.0), np.nan)
+        return Estimate(r, (1 - r**2) / np.sqrt(count - 1))
+
+
+class _Orders:
+    """Equal steps along orders of the units, and the random orders that curves are compared with.
+
+    Attributes:
+        fraction: Share of the units that were changed at each step.
+        random: `(orders, n, m)` place of each unit in each random order.
+    """
+
+    def __init__(self, n: int, m: int, n_steps: int, n_random: int, seed: int) -> None:
+        self._counts = np.unique(np.round(np.linspace(0, m, min(n_steps, m) + 1)).astype(np.int64))
+        self.fraction = self._counts / m
+        rng = np.random.default_rng(seed)
+        # Tied values stand in random order: by position they would be taken from one corner.
+        self._ties = rng.random((n, m))
+        orders = [rng.random((n, m)).argsort(axis=1) for _ in range(n_random)]
+        self.random = np.array(orders, np.int64).reshape(n_random, n, m)
+
+    def place(self, values: Floats) -> npt.NDArray[np.int64]:
+        """Return the place of each unit by descending value, `(1, n, m)`."""
+        order = np.lexsort((self._ties, -values), axis=-1)
+        place = np.empty_like(order)
+        np.put_along_axis(place, order, np.arange(order.shape[1])[None], axis=1)
+        return place[None]
+
+    def walk(
+        self,
+        ask: _Asker,
+        units: _Units,
+        other: list[np.ndarray],
+        places: npt.NDArray[np.int64],
+        put_back: Sequence[bool],
+        ends: tuple[Floats, Floats],
+    ) -> list[Floats]:
+        """Return the target along each order, `(n, steps)`.
+
+        Args:
+            ask: Asks the model.
+            units: Units of the inputs.
+            other: Baseline.
+            places: `(orders, n, m)`.
+            put_back: Of each order, whether units are put into the baseline or taken out of x.
+            ends: The target of the whole inputs and of the baseline, each `(n,)`.
+        """
+        inner = self._counts[1:-1]
+        back = np.array(put_back)
+
+        def copies(first: int, last: int) -> list[np.ndarray]:
+            order, step = np.divmod(np.arange(first, last), len(inner))
+            gone = places[order] < inner[step][:, None, None]
+            return units.replace(gone != back[order][:, None, None], other)
+
+        found = ask(copies, len(places) * len(inner)).reshape(ask.n, len(places), len(inner))
+        full, empty = (end[:, None] for end in ends)
+        return [
+            np.hstack([empty, found[:, i], full] if up else [full, found[:, i], empty])
+            for i, up in enumerate(put_back)
+        ]
+
+    def area(self, scores: Floats) -> Floats:
+        """Return the area under scores `(n, steps)` by trapezoids."""
+        return np.asarray((scores[:, 1:] + scores[:, :-1]) / 2 @ np.diff(self.fraction))
+
+    def curve(
+        self, scores: Floats, random: Floats, ends: tuple[Floats, Floats], fine: Bools
+    ) -> Curve:
+        """Return the curve of one order beside the areas `(r, n)` of random ones."""
+        full, empty = ends
+        auc = np.where(fine, self.area(scores), np.nan)
+        nothing = np.full(len(auc), np.nan)
+        return Curve(
+            self.fraction,
+            np.where(fine[:, None], scores, np.nan),
+            auc,
+            _divide(auc - empty, full - empty),
+            random.mean(axis=0) if len(random) else nothing,
+            _stderr(random.T) if len(random) else nothing,
+        )
 
 
 def _curve(
@@ -1064,43 +1430,64 @@ def _curve(
     put_back: bool,
 ) -> Curve:
     _positive(n_steps=n_steps, n_random=n_random + 1)
-    score = _scorer(model, target)
-    units = _Units(values, x)
-    other = _baseline(baseline, x, units.leaves)
-    m = units.values.shape[1]
-    counts = np.unique(np.round(np.linspace(0, m, min(n_steps, m) + 1)).astype(np.int64))
-    fraction = counts / m
-    rng = np.random.default_rng(seed)
-    # Tied values stand in random order: by position they would be taken from one corner.
-    first = np.lexsort((rng.random(units.values.shape), -units.values), axis=-1)
-    orders = [first, *(rng.random(units.values.shape).argsort(axis=1) for _ in range(n_random))]
+    ask = _Asker(_scorer(model, target), x, y)
+    parts, fine = _finite(_values(values, ask.leaves, exact=False))
+    units, other = _Units(ask.leaves, parts), ask.baseline(baseline)
+    flat = units.flat(parts)
+    orders = _Orders(ask.n, units.count, n_steps, n_random, seed)
+    places = np.concatenate([orders.place(flat), orders.random])
+    ends = ask.as_is(), units.empty(ask, other)
+    first, *others = orders.walk(ask, units, other, places, [put_back] * len(places), ends)
+    random = np.array([orders.area(scores) for scores in others]).reshape(n_random, ask.n)
+    return orders.curve(first, random, ends, fine & _in_order(flat))
 
-    def variants() -> Iterator[Any]:
-        yield units.replace(np.full(units.values.shape, put_back), other)
-        yield units.replace(np.full(units.values.shape, not put_back), other)
-        for order in orders:
-            place = np.argsort(order, axis=1)
-            for count in counts[1:-1]:
-                yield units.replace((place < count) != put_back, other)
 
-    found = _evaluate(score, variants(), y, units.n)
-    start, end = found[:, :1], found[:, 1:2]
-    inner = found[:, 2:].reshape(units.n, len(orders), len(counts) - 2)
-    scores = [np.hstack([start, inner[:, i], end]) for i in range(len(orders))]
-    areas = [((s[:, 1:] + s[:, :-1]) / 2) @ np.diff(fraction) for s in scores]
-    reference = np.array(areas[1:]).reshape(n_random, units.n)
-    full, empty = (end, start) if put_back else (start, end)
-    fine = units.fine & (units.values.min(axis=1) < units.values.max(axis=1))
-    auc = np.where(fine, areas[0], np.nan)
-    nothing = np.full(units.n, np.nan)
-    return Curve(
-        fraction,
-        np.where(fine[:, None], scores[0], np.nan),
-        auc,
-        _divide(auc - empty[:, 0], (full - empty)[:, 0]),
-        reference.mean(axis=0) if n_random else nothing,
-        reference.std(axis=0, ddof=1) / np.sqrt(n_random) if n_random > 1 else nothing,
-    )
+def _in_order(flat: Floats) -> Bools:
+    """Which rows have values that differ, and so an order."""
+    return np.asarray(flat.min(axis=1) < flat.max(axis=1))
+
+
+def slopes_of(
+    parts: dict[int, Floats], leaves: list[np.ndarray], base: list[np.ndarray]
+) -> dict[int, Floats]:
+    """Return contributions relative to a baseline as slopes, `a_i / (x_i - b_i)`."""
+    return {i: _divide(a, leaves[i] - base[i], 0.0) for i, a in parts.items()}
+
+
+def _whole(values: Any) -> Floats:
+    """Return the values of all inputs together, `(n, m)`; inputs that were held fixed have none."""
+    return np.concatenate([_flat(v) for v in keras.tree.flatten(values) if v is not None], axis=1)
+
+
+def _ranks(flat: Floats) -> npt.NDArray[np.float32]:
+    """Return ranks of each row around their mean, tied ones shared, in unit length.
+
+    NaN for rows that are not finite or all equal. The ranks of all rows at once: one by one they
+    would take as long as the explanation of a small network.
+    """
+    n, m = flat.shape
+    order = np.argsort(flat, axis=1)
+    ascending = np.take_along_axis(flat, order, axis=1)
+    place = np.arange(m)
+    new = np.ones((n, m), np.bool_)
+    new[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
+    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
+    end = np.append(new[:, 1:], np.ones((n, 1), np.bool_), axis=1)
+    last = np.minimum.accumulate(np.where(end, place, m)[:, ::-1], axis=1)[:, ::-1]
+    ranks = np.empty((n, m), np.float32)
+    np.put_along_axis(ranks, order, ((first + last) / 2 - (m - 1) / 2).astype(np.float32), axis=1)
+    norm = np.sqrt((ranks**2).sum(axis=1, dtype=np.float64))
+    fine = np.isfinite(ascending[:, -1]) & (norm > 0)
+    norm[~fine] = np.nan
+    return np.asarray(ranks / norm[:, None], np.float32)
+
+
+def _stderr(samples: Floats) -> Floats:
+    """Return the standard error of the means of samples `(n, samples)`; NaN for a single one."""
+    n, count = samples.shape
+    if count < 2:
+        return np.full(n, np.nan)
+    return np.asarray(samples.std(axis=1, ddof=1) / np.sqrt(count))
 
 
 def _span(leaf: np.ndarray) -> Floats:
