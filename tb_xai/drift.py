@@ -337,7 +337,7 @@ def tied_ranks(values: Floats) -> tuple[Ints, Ints]:
         >>> tied_ranks(np.array([5.0, 1.0, 5.0]))
         (array([1, 0, 1]), array([2, 0, 2]))
     """
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values)
     ascending = values[order]
     new = np.concatenate([[True], ascending[1:] != ascending[:-1]])
     start = np.flatnonzero(new)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,11 +25,14 @@ from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 from werkzeug.datastructures import MultiDict
 
+from tb_xai import drift as drifts
 from tb_xai import reader, summary
 from tb_xai.reader import Log, Missing, UnknownError
 
 ANSWER_LIMIT = 16 * 1024 * 1024  # bytes of one answer
 SOURCE_LIMIT = 512 * 1024 * 1024  # bytes read from disk for one answer
+DRIFT_SECONDS = 2.0  # computing for one answer of ./drift; what is left is asked for again
+DRIFT_ROWS = 32 * 1024 * 1024  # bytes of drift that are remembered for each experiment
 STATIC = Path(__file__).resolve().parent / "static"
 SCRIPT = "text/javascript; charset=utf-8"
 STATIC_FILES = (
@@ -41,6 +45,7 @@ STATIC_FILES = (
     "health.js",
     "text.js",
     "figures.js",
+    "charts.js",
     "series.js",
     "export.js",
 )
@@ -124,6 +129,19 @@ def _choice(*choices: str) -> Callable[[str, Sequence[str]], str]:
     return one_of
 
 
+def _reference(name: str, values: Sequence[str]) -> str | int:
+    """A step to compare with, or the word for one."""
+    if len(values) == 1 and values[0] in ("previous", "first"):
+        return values[0]
+    try:
+        (step,) = _integers(name, values)
+    except (ValueError, errors.InvalidArgumentError):
+        raise errors.InvalidArgumentError(
+            f"{name} must be previous, first or a logged step. Received: {name}={_brief(values)}"
+        ) from None
+    return step
+
+
 def _texts(name: str, values: Sequence[str]) -> list[str]:
     return [_text(name, [value]) for value in values]
 
@@ -142,6 +160,9 @@ _ARGUMENTS: dict[str, Callable[[str, Sequence[str]], Any]] = {
     "channels": _choice("sum", "max", "all"),
     "dtype": _choice("uint8", "float32"),
     "v": _time,
+    "measure": _choice(*drifts.MEASURES),
+    "against": _reference,
+    "other": _text,
 }
 
 
@@ -691,11 +712,32 @@ def series(
         "columns": list(columns) if columns is not None else None,
         "metric": str(last.meta["metric"]) if last and last.meta.get("metric") else None,
         "missing": [{"step": step, "reason": why} for step, why in log.missing(run, tag)],
+        "reasons": _reasons(last.meta if last else {}),
     }
+    if last is not None and isinstance(last.meta.get("masks"), dict):
+        answer["masks"] = _masks(last.meta["masks"], columns)
     if last is not None and last.kind == "health":
         answer |= _health(log.records(run, tag), columns)
     wire = {name: _for_the_wire(name, array) for name, array in found.items()}
     return _pack(wire, answer), answer
+
+
+def _reasons(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Why figures of quality are undefined for this method or input, by figure."""
+    said = meta.get("quality")
+    return {str(k): str(v) for k, v in said.items()} if isinstance(said, dict) else {}
+
+
+def _masks(masks: Mapping[str, Any], columns: Sequence[int] | None) -> dict[str, Any]:
+    """Of each mask the share of an example that it covers, and whether it marks a suspect place."""
+    described = {}
+    for name, about in masks.items():
+        about = about if isinstance(about, dict) else {}  # noqa: PLW2901
+        area = about.get("area")
+        area = list(area) if isinstance(area, (list, tuple)) else []
+        picked = area if columns is None else [area[i] for i in columns if i < len(area)]
+        described[str(name)] = {"area": picked, "suspect": about.get("suspect") is True}
+    return described
 
 
 def _health(records: Sequence[summary.Record], columns: Sequence[int] | None) -> dict[str, Any]:
@@ -726,6 +768,255 @@ def _for_the_wire(name: str, array: np.ndarray) -> np.ndarray:
         return figures
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
+
+
+# --- drift ---------------------------------------------------------------------------------------
+
+
+class _Rows:
+    """Drift that was computed before, by the records it is of: what was logged does not change."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[Any, tuple[np.ndarray, np.ndarray | None, str]] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Any) -> tuple[np.ndarray, np.ndarray | None, str] | None:
+        """Values, floor and words of a pair of records; None where they are not known."""
+        with self._lock:
+            if key in self._rows:
+                self._rows.move_to_end(key)
+            return self._rows.get(key)
+
+    def put(self, key: Any, row: tuple[np.ndarray, np.ndarray | None, str]) -> None:
+        """Remember them, and forget what was not asked for the longest."""
+        with self._lock:
+            self._size += self._weight(row) - self._weight(self._rows.get(key))
+            self._rows[key] = row
+            while self._size > DRIFT_ROWS:
+                self._size -= self._weight(self._rows.popitem(last=False)[1])
+
+    @staticmethod
+    def _weight(row: tuple[np.ndarray, np.ndarray | None, str] | None) -> int:
+        if row is None:
+            return 0
+        return 500 + row[0].nbytes + (0 if row[1] is None else row[1].nbytes)
+
+
+class _Source:
+    """The records of a tag as `drift` reads them: each once, and never more than one answer may."""
+
+    def __init__(self, log: Log, run: str, tag: str, examples: Sequence[int] | None) -> None:
+        self.stored = {each.record.step: each for each in log.stored(run, tag)}
+        self._log, self._run, self._tag, self._examples = log, run, tag, examples
+        self._kept: OrderedDict[int, drifts.Loaded] = OrderedDict()
+        self.read = 0
+        self.examples = 0
+
+    def identity(self, step: int) -> tuple[Any, ...]:
+        """What a record is known by; a step that is logged again is another one."""
+        each = self.stored[step]
+        return (step, each.record.wall_time, each.file)
+
+    def deterministic(self) -> bool:
+        """Whether the newest readable record has no standard errors."""
+        for step in reversed(self.stored):
+            record = self.stored[step].record
+            try:
+                if record.kind == "importance":
+                    return "stderr" not in self._log.record(self._run, self._tag, step).figures
+                with self._log.array_file(self._run, self.stored[step]) as file:
+                    return not any(name.endswith(".stderr") for name in file.names)
+            except Missing:
+                continue
+        return True
+
+    def load(self, step: int) -> drifts.Loaded:
+        """What a record says of the examples, or why it says nothing."""
+        if step in self._kept:
+            self._kept.move_to_end(step)
+            return self._kept[step]
+        record = self.stored[step].record
+        try:
+            loaded = drifts.load(self._record(record))
+        except Missing as error:
+            loaded = drifts.Loaded(record, None, None, str(error))
+        self._kept[step] = loaded
+        while len(self._kept) > 2:
+            self._kept.popitem(last=False)
+        return loaded
+
+    def _record(self, record: summary.Record) -> summary.Record:
+        if record.kind == "importance":
+            self.examples = 1
+            return self._log.record(self._run, self._tag, record.step)
+        with self._log.array_file(self._run, self.stored[record.step]) as file:
+            shapes = {name: file.shape(name) for name in file.names}
+        n = max((shape[0] for shape in shapes.values()), default=0)
+        self.examples = max(self.examples, n)
+        asked = self._examples
+        if asked is not None and max(asked, default=-1) >= n:
+            raise Missing(f"Step {record.step} has {n} examples; {max(asked)} was asked for.")
+        share = 1.0 if asked is None or not n else len(asked) / n
+        size = int(2 * share * sum(math.prod(shape) for shape in shapes.values()))
+        if size > SOURCE_LIMIT // 4:
+            raise Missing(
+                f"Step {record.step} alone is too large to be compared: ask for fewer examples."
+            )
+        self.read += size
+        arrays = self._log.arrays(self._run, self._tag, record.step, asked)
+        return dataclasses.replace(record, arrays=arrays)
+
+
+def drift(
+    log: Log,
+    run: str,
+    tag: str,
+    measure: str,
+    against: str | int | None = None,
+    other: str | None = None,
+    examples: Sequence[int] | None = None,
+    rows: _Rows | None = None,
+) -> tuple[bytes, dict[str, Any]]:
+    """Return how far explanations moved, or agree with another tag's, and the answer's JSON.
+
+    The newest steps come first; what takes longer than `DRIFT_SECONDS` is left to the next
+    request, which finds in `rows` what this one computed.
+    """
+    started, rows = time.monotonic(), rows or _Rows()
+    log = log.snapshot()
+    own = _Source(log, run, tag, examples)
+    theirs = own if other is None else _Source(log, run, other, examples)
+    steps = list(own.stored)
+    for source, name in ((own, tag), (theirs, other or tag)):
+        kinds = {each.record.kind for each in source.stored.values()}
+        if not kinds <= {"attribution", "importance"}:
+            raise errors.InvalidArgumentError(
+                f"tag must hold explanations. Received: tag={name!r} of kind {sorted(kinds)[0]!r}"
+            )
+    if isinstance(against, int) and against not in own.stored:
+        raise UnknownError(f"against must be a step that tag {tag!r} logged. Received: {against}")
+    pairs = [(step, _compared(steps, i, against, theirs, own)) for i, step in enumerate(steps)]
+    deterministic = other is None and own.deterministic()
+    found: dict[int, tuple[np.ndarray, np.ndarray | None, str]] = {}
+    reasons: dict[int, str] = {}
+    fresh = 0
+    for step, reference in reversed(pairs):
+        if reference is None:
+            reasons[step] = (
+                f"Tag {other!r} did not log step {step}."
+                if other is not None
+                else "Nothing was logged before this step."
+            )
+            continue
+        same = None if examples is None else tuple(examples)
+        key = (run, tag, other, measure, same, own.identity(step), theirs.identity(reference))
+        known = rows.get(key)
+        if known is None:
+            late = time.monotonic() - started > DRIFT_SECONDS
+            if fresh and (late or own.read + (theirs.read if other else 0) > SOURCE_LIMIT // 2):
+                reasons[step] = "It is not computed yet: ask again."
+                continue
+            moved = _moved(measure, own.load(step), theirs.load(reference), other, deterministic)
+            fresh += 1
+            if isinstance(moved, str):
+                reasons[step] = moved
+                continue
+            known = moved
+            rows.put(key, known)
+        found[step] = known
+    if examples and not found and max(examples) >= own.examples > 0:
+        raise errors.InvalidArgumentError(
+            f"examples must be below {own.examples}. Received: examples={max(examples)}"
+        )
+    n = max((len(row[0]) for row in found.values()), default=0)
+    value, floor = np.full((2, len(steps), n), np.nan, np.float32)
+    for i, step in enumerate(steps):
+        if step in found:
+            value[i, : len(found[step][0])] = found[step][0]
+            noise = found[step][1]
+            if noise is not None:
+                floor[i, : len(noise)] = noise
+    tensors: dict[str, np.ndarray] = {
+        "steps": np.array(steps, np.int64),
+        "against": np.array([-1 if r is None else r for _, r in pairs], np.int64),
+        "value": value,
+        "mean": _row_means(value),
+    }
+    if other is None:
+        tensors |= {"floor": floor, "floor_mean": _row_means(floor)}
+    answer = {
+        "run": run,
+        "tag": tag,
+        "measure": measure,
+        "against": "previous" if against is None and other is None else against,
+        "other": other,
+        "deterministic": deterministic,
+        "reasons": [reasons.get(step) for step in steps],
+        "compared": next((row[2] for row in found.values() if row[2]), None),
+        "complete": not any("not computed yet" in reason for reason in reasons.values()),
+    }
+    return _pack(tensors, answer), answer
+
+
+def _compared(
+    steps: Sequence[int], i: int, against: str | int | None, theirs: _Source, own: _Source
+) -> int | None:
+    """The step that the i-th one is compared with, None where there is none."""
+    if theirs is not own:
+        return steps[i] if steps[i] in theirs.stored else None
+    if isinstance(against, int):
+        return against
+    if against == "first":
+        return steps[0]
+    return steps[i - 1] if i else None
+
+
+def _moved(
+    measure: str,
+    now: drifts.Loaded,
+    reference: drifts.Loaded,
+    other: str | None,
+    deterministic: bool,
+) -> tuple[np.ndarray, np.ndarray | None, str] | str:
+    """Values of one step, their noise floor and what was compared; or the reason why not."""
+    compare, words = drifts.MEASURES[measure], ""
+    picture = all(_is_picture(loaded) for loaded in (now, reference))
+    if measure == "ssim" and now.values is not None and not picture:
+        return "SSIM compares pictures of at least 3 x 3, and this tag holds none."
+    try:
+        if other is None:
+            row = drifts.compare(compare, reference, now)
+        else:
+            row, words = drifts.agreement(compare, reference, now)
+        if row.reason:
+            return row.reason
+        values = row.values.astype(np.float32)
+        if other is not None:
+            return values, None, words
+        if deterministic:  # it agrees with itself exactly, wherever the measure is defined
+            return values, np.where(np.isfinite(values), np.float32(1), np.float32(np.nan)), words
+        draws = 8 if now.values is not None and now.values.size <= 2**14 else 2
+        return values, drifts.floor(compare, now, n_draws=draws).values.astype(np.float32), words
+    except ValueError as error:
+        return str(error)
+
+
+def _is_picture(loaded: drifts.Loaded) -> bool:
+    if loaded.values is None:
+        return True  # has a reason of its own
+    kinds = {_kind_of(loaded.record.meta, name) for name in loaded.record.arrays}
+    shape = loaded.values.shape
+    return kinds <= {"image", ""} and len(shape) in (3, 4) and min(shape[1:3]) >= 3
+
+
+def _row_means(values: np.ndarray) -> np.ndarray:
+    """Mean of each row over what is finite, NaN where nothing is."""
+    finite = np.isfinite(values)
+    total = np.where(finite, values, 0.0).sum(1, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: np.ndarray = total / finite.sum(1)
+    return means
 
 
 # --- findings -----------------------------------------------------------------------------------
@@ -848,6 +1139,7 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._indexes: dict[str, _Answer] = {}
         self._findings: OrderedDict[tuple[str, str], _Answer] = OrderedDict()
+        self._rows: dict[str, _Rows] = {}
         self._lock = threading.Lock()
 
     def get_plugin_apps(self) -> dict[str, Any]:
@@ -857,6 +1149,7 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
             "/attributions": self.attributions_route,
             "/probe": self.probe_route,
             "/series": self.series_route,
+            "/drift": self.drift_route,
             "/findings": self.findings_route,
             "/static/index.js": self.static_route,
             "/static/*": self.static_route,
@@ -885,7 +1178,9 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
                 log = Log(self._provider, self._roots, experiment=experiment)
                 self._logs[experiment] = log
                 while len(self._logs) > 8:
-                    self._indexes.pop(self._logs.popitem(last=False)[0], None)
+                    gone = self._logs.popitem(last=False)[0]
+                    self._indexes.pop(gone, None)
+                    self._rows.pop(gone, None)
             return log
 
     @_route
@@ -949,6 +1244,16 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
         body, _ = series(
             self.log(request), asked["run"], asked["tag"], asked["figure"], asked["columns"]
         )
+        return _respond(request, body, "application/octet-stream")
+
+    @_route
+    def drift_route(self, request: wrappers.Request) -> wrappers.Response:
+        """`GET ./drift`."""
+        asked = parse(request.args, ["run", "tag", "measure"], ["against", "other", "examples"])
+        log = self.log(request)
+        with self._lock:
+            rows = self._rows.setdefault(plugin_util.experiment_id(request.environ), _Rows())
+        body, _ = drift(log, **asked, rows=rows)
         return _respond(request, body, "application/octet-stream")
 
     @_route

@@ -108,6 +108,16 @@ def attribution(
     if meta.get("additive"):
         figures["baseline_output"] = np.full(n, -2.2)
         figures["gap"] = np.abs(rng.normal(0, 0.01, n)) + 0.002
+    if meta.get("additive"):
+        figures |= quality(magnitude, progress, rng)
+        half = magnitude.shape[1] // 4
+        meta = {
+            "quality": {"infidelity": "Infidelity was switched off to save time."},
+            "masks": {"stroke": {"area": [0.25] * n, "suspect": False}},
+            **meta,
+        }
+        with np.errstate(divide="ignore", invalid="ignore"):
+            figures["mass.stroke"] = magnitude[:, :half].sum(1) / total
     if values.ndim == 2:
         figures["mean"] = flat.mean(0)
         figures["mean_abs"] = magnitude.mean(0)
@@ -136,6 +146,29 @@ def attribution(
     return Record(
         tag, step, time, "attribution", described, figures, {"x": values.astype(np.float32)}
     )
+
+
+def quality(
+    magnitude: np.ndarray, progress: float, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Figures of quality that get better; faithfulness is undefined in the last example."""
+    n, m = magnitude.shape
+    ordered = np.sort(magnitude, axis=1)
+    weights = (2 * np.arange(1, m + 1) - m - 1) / m
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gini = (ordered @ weights) / ordered.sum(1)
+    faithfulness = 0.1 + 0.7 * progress + rng.normal(0, 0.03, n)
+    faithfulness[-1] = np.nan
+    return {
+        "gini": gini,
+        "faithfulness": faithfulness,
+        "max_sensitivity": 0.5 - 0.3 * progress + rng.normal(0, 0.02, n) ** 2,
+        "deletion": 0.5 - 0.3 * progress + rng.normal(0, 0.02, n),
+        "deletion_random": 0.5 + rng.normal(0, 0.02, n),
+        "insertion": 0.5 + 0.3 * progress + rng.normal(0, 0.02, n),
+        "insertion_random": 0.5 + rng.normal(0, 0.02, n),
+        "randomisation": 0.9 - 0.8 * progress + rng.normal(0, 0.02, n),
+    }
 
 
 def importance(

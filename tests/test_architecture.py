@@ -16,7 +16,7 @@ FRAMEWORKS = {"tensorflow", "keras", "jax", "torch"}
 LIGHT = {"__init__", "summary", "reader", "drift", "findings", "loader", "plugin"}
 PLUGIN_SIDE = {"reader", "loader", "plugin", "cli"}
 # What each module may import of this package; a module that is not listed may import none of it.
-METHOD_MODULES = {"cam", "gradients", "health", "importance", "perturbation", "quality", "targets"}
+METHOD_MODULES = {"cam", "folding", "gradients", "health", "importance", "perturbation", "quality", "targets"}
 ALLOWED = {
     "__init__": set(),
     "summary": set(),
@@ -24,12 +24,13 @@ ALLOWED = {
     "reader": {"summary"},
     "findings": {"drift", "reader", "summary"},
     "loader": {"plugin"},
-    "plugin": {"findings", "reader", "summary"},
+    "plugin": {"drift", "findings", "reader", "summary"},
     "targets": set(),
-    "gradients": {"targets"},
-    "cam": {"gradients", "targets"},
-    "perturbation": {"gradients", "targets"},
-    "importance": {"gradients", "targets"},
+    "folding": set(),
+    "gradients": {"folding", "targets"},
+    "cam": {"folding", "gradients", "targets"},
+    "perturbation": {"folding", "gradients", "targets"},
+    "importance": {"folding", "gradients", "targets"},
     "quality": {"drift", "gradients", "targets"},
     "health": {"gradients", "targets"},
 }

@@ -55,7 +55,7 @@ def only_what_is_told(said: dict[str, Any], found: dict[str, Any]) -> dict[str, 
 
 def test_the_document_has_examples_of_every_data_route() -> None:
     shown = {request.split("?")[0] for request, _ in EXAMPLES}
-    assert {"index", "attributions", "probe", "series"} == shown
+    assert {"index", "attributions", "probe", "series", "drift"} == shown
     assert len(EXAMPLES) >= 8
 
 

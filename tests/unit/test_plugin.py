@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import types
@@ -16,7 +17,7 @@ from tensorboard import errors
 from tensorboard.plugins import base_plugin
 from werkzeug.test import Client, TestResponse
 
-from tb_xai import plugin, reader, summary
+from tb_xai import drift, plugin, reader, summary
 from tb_xai.loader import Loader
 from tb_xai.plugin import Plugin
 from tb_xai.summary import Probe, Record
@@ -375,6 +376,191 @@ def test_findings_are_plain_json(get: Get) -> None:
     assert get("/findings?run=nope").status_code == 404
 
 
+# --- drift --------------------------------------------------------------------------------------
+
+
+def test_drift_is_that_of_the_module_on_the_logged_values(log: reader.Log) -> None:
+    records = log.records("digits", "integrated_gradients")
+    rows = plugin._Rows()  # what one question leaves there is no answer to another
+    for name, measure in drift.MEASURES.items():
+        tensors, answer = unpack(
+            plugin.drift(log, "digits", "integrated_gradients", name, rows=rows)[0]
+        )
+        expected = drift.series(records, measure)
+        np.testing.assert_allclose(tensors["value"], expected.values, rtol=1e-6)
+        np.testing.assert_allclose(tensors["mean"], expected.mean, rtol=1e-6)
+        assert tensors["against"].tolist() == [-1, 0, 1, 2]
+        assert answer["reasons"] == ["Nothing was logged before this step.", None, None, None]
+        assert answer["deterministic"]
+        assert answer["complete"]
+        assert (tensors["floor"][1:] == 1).all()
+        assert np.ptp(tensors["value"][1:]) > 0.01
+    for against, reference in (("first", 0), (2, 2)):
+        found, answer = unpack(
+            plugin.drift(log, "digits", "integrated_gradients", "cosine", against, rows=rows)[0]
+        )
+        expected = drift.series(records, reference=reference)
+        np.testing.assert_allclose(found["value"], expected.values, rtol=1e-6)
+        assert found["against"].tolist() == [reference] * 4
+        assert answer["against"] == against
+        assert answer["reasons"] == [None] * 4
+
+
+def test_undefined_examples_are_nan_and_count_in_no_mean(log: reader.Log) -> None:
+    tensors, _ = unpack(plugin.drift(log, "digits", "saliency", "cosine")[0])
+    value = tensors["value"]
+    assert tensors["steps"].tolist() == [0, 1, 3]
+    assert np.flatnonzero(np.isnan(value[1])).tolist() == [1, 2]  # all zero before, NaN now
+    assert np.flatnonzero(np.isnan(value[2])).tolist() == [2]
+    assert tensors["mean"][1] == pytest.approx(np.nanmean(value[1]))
+    assert np.isnan(tensors["floor"][1, 1])
+
+
+def test_methods_are_compared_at_the_same_steps(log: reader.Log) -> None:
+    body, _ = plugin.drift(log, "digits", "grad_cam", "spearman", other="saliency", examples=[3, 0])
+    tensors, answer = unpack(body)
+    a = log.arrays("digits", "saliency", 3, [3, 0])["x"].sum(-1, dtype=np.float64)
+    b = log.arrays("digits", "grad_cam", 3, [3, 0])["x"]
+    halves = np.abs(a).reshape(2, 4, 2, 4, 2).mean(axis=(2, 4))
+    np.testing.assert_allclose(tensors["value"][3], drift.spearman(halves, b), rtol=1e-6)
+    assert answer["compared"] == "magnitudes, maps of 4 x 4"
+    assert answer["reasons"][2] == "Tag 'saliency' did not log step 2."
+    assert "floor" not in tensors
+    _, answer = unpack(plugin.drift(log, "digits", "saliency", "cosine", other="flat_gradients")[0])
+    assert "explained other examples" in answer["reasons"][0]
+
+
+def noisy(path: Path, steps: int = 4) -> Path:
+    """A sampled method over a table, with standard errors of a fifth of the values' spread."""
+    rng = np.random.default_rng(0)
+    writer = summary.writer(path)
+    for step in range(steps):
+        values = rng.normal(size=(3, 9))
+        arrays = {"x": values, "x.stderr": np.full((3, 9), 0.2)}
+        writer.write(Record("shap", step, float(step), "attribution", {}, {}, arrays))
+        figures = {"mean": values[0], "stderr": np.full(9, 0.2)}
+        writer.write(Record("importance", step, float(step), "importance", {}, figures))
+    writer.close()
+    return path
+
+
+def test_sampled_methods_have_a_noise_floor_below_one(tmp_path: Path) -> None:
+    log = reader.open(noisy(tmp_path))
+    for tag in ("shap", "importance"):
+        tensors, answer = unpack(plugin.drift(log, ".", tag, "cosine")[0])
+        expected = drift.noise_floor(log.records(".", tag))
+        np.testing.assert_allclose(tensors["floor"][1:], expected.values[1:], rtol=1e-6)
+        assert not answer["deterministic"]
+        assert (tensors["floor_mean"][1:] < 0.995).all()
+        assert (tensors["floor_mean"][1:] > 0.8).all()
+    _, answer = unpack(plugin.drift(log, ".", "shap", "ssim")[0])
+    assert set(answer["reasons"][1:]) == {
+        "SSIM compares pictures of at least 3 x 3, and this tag holds none."
+    }
+
+
+def test_a_growing_log_computes_new_pairs_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_log(tmp_path, ("digits",), steps=4, hostile=False)
+    ask = getter(make_plugin(tmp_path))
+    read: list[int] = []
+    arrays = reader.Log.arrays
+
+    def counted(self: reader.Log, run: str, tag: str, step: int, *rest: Any) -> Any:
+        read.append(step)
+        return arrays(self, run, tag, step, *rest)
+
+    monkeypatch.setattr(reader.Log, "arrays", counted)
+    address = "/drift?run=digits&tag=integrated_gradients&measure=cosine"
+    first = ask(address)
+    assert first.headers["Cache-Control"] == "no-store"
+    assert sorted(read) == [0, 1, 2, 3]  # each record once, though most are in two pairs
+    read.clear()
+    assert ask(address).data == first.data
+    assert read == []
+    writer = summary.writer(tmp_path / "digits")
+    (last,) = reader.open(tmp_path).records("digits", "integrated_gradients")[-1:]
+    arrays_again = {"x": -last.arrays["x"]}
+    for step, values in ((3, arrays_again), (4, dict(last.arrays))):  # step 3 is logged again
+        writer.write(dataclasses.replace(last, step=step, wall_time=9e9 + step, arrays=values))
+    writer.close()
+    read.clear()
+    tensors, _ = unpack(ask(address).data)
+    assert sorted(read) == [2, 3, 4]
+    assert tensors["mean"][4] == pytest.approx(-1)
+    before = unpack(first.data)[0]
+    np.testing.assert_array_equal(tensors["mean"][:3], before["mean"][:3])
+    assert tensors["mean"][3] == pytest.approx(-before["mean"][3])
+
+
+def test_a_long_computation_is_answered_in_parts(
+    log: reader.Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = unpack(plugin.drift(log, "digits", "integrated_gradients", "kendall")[0])[0]
+    record = 16 * 64 * 2  # bytes
+    parts = (("DRIFT_SECONDS", -1.0, [1, 2, 3]), ("SOURCE_LIMIT", 4 * record, [2, 3, 3]))
+    for name, limit, expected in parts:
+        with monkeypatch.context() as patched:
+            patched.setattr(plugin, name, limit)
+            rows = plugin._Rows()
+            known = []
+            for _ in range(3):
+                body, answer = plugin.drift(
+                    log, "digits", "integrated_gradients", "kendall", rows=rows
+                )
+                tensors, _ = unpack(body)
+                known.append(int(np.isfinite(tensors["mean"]).sum()))
+                assert answer["complete"] == (known[-1] == 3)
+        assert known == expected
+        np.testing.assert_array_equal(tensors["value"], whole["value"])
+
+
+def test_drift_that_was_computed_is_forgotten_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "DRIFT_ROWS", 3 * 540)
+    rows = plugin._Rows()
+    row = (np.zeros(10, np.float32), None, "")
+    for key in "abc":
+        rows.put(key, row)
+    assert rows.get("a") is not None
+    rows.put("d", row)
+    assert [key for key in "abcd" if rows.get(key)] == ["a", "c", "d"]
+
+
+def test_a_lost_file_is_a_reason_and_no_error(tmp_path: Path) -> None:
+    make_log(tmp_path, ("digits",), steps=5, hostile=False, damage=False)
+    ask = getter(make_plugin(tmp_path))
+    log = reader.open(tmp_path)
+    names = {each.record.step: each.file for each in log.stored("digits", "saliency")}
+    files = {step: next(tmp_path.rglob(str(name))) for step, name in names.items()}
+    files[1].unlink()
+    files[3].write_bytes(files[3].read_bytes()[:50])
+    for against in ("previous", "first", "1"):
+        response = ask(f"/drift?run=digits&tag=saliency&measure=cosine&against={against}")
+        assert response.status_code == 200
+        tensors, answer = unpack(response.data)
+        assert answer["complete"]
+        lost = {"previous": [0, 1, 2, 3, 4], "first": [1, 3], "1": [0, 1, 2, 3, 4]}[against]
+        assert np.flatnonzero(np.isnan(tensors["mean"])).tolist() == lost
+        assert [i for i, reason in enumerate(answer["reasons"]) if reason] == lost
+        assert answer["reasons"][1] == "The file of step 1 was deleted."
+        if against != "1":
+            assert "The file of step 3 is damaged" in answer["reasons"][3]
+
+
+def test_figures_of_quality_come_with_reasons_and_masks(log: reader.Log) -> None:
+    tensors, answer = unpack(
+        plugin.series(log, "digits", "integrated_gradients", columns=[15, 0])[0]
+    )
+    assert np.isnan(tensors["faithfulness"][:, 0]).all()
+    assert np.isfinite(tensors["faithfulness"][:, 1]).all()
+    assert answer["reasons"]["infidelity"].endswith(".")
+    assert answer["masks"] == {"stroke": {"area": [0.25, 0.25], "suspect": False}}
+    _, answer = unpack(plugin.series(log, "digits", "saliency")[0])
+    assert answer["reasons"] == {}
+    assert "masks" not in answer
+
+
 # --- the index ----------------------------------------------------------------------------------
 
 
@@ -497,6 +683,11 @@ BAD = [
     "/probe?run=digits",
     "/series?run=digits",
     "/series?run=digits&tag=saliency&columns=99",
+    "/drift?run=digits&tag=saliency",
+    "/drift?run=digits&tag=saliency&measure=likeness",
+    "/drift?run=digits&tag=saliency&measure=cosine&against=last",
+    "/drift?run=digits&tag=saliency&measure=cosine&against=0,1",
+    "/drift?run=digits&tag=saliency&measure=cosine&examples=16",
     "/findings",
     "/index?revision=",
 ]
@@ -512,6 +703,9 @@ UNKNOWN = [
     "/probe?run=digits&set=0123456789abcdef",
     "/probe?run=nope&set=0123456789abcdef",
     "/series?run=digits&tag=nope",
+    "/drift?run=digits&tag=nope&measure=cosine",
+    "/drift?run=digits&tag=saliency&measure=cosine&other=nope",
+    "/drift?run=digits&tag=saliency&measure=cosine&against=2",
     "/static/../plugin.py",
     "/static/%2e%2e/plugin.py",
     "/static/..%2fplugin.py",
@@ -546,7 +740,15 @@ def check_sentence(response: TestResponse) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_only_get_and_head_are_served(get: Get, method: str) -> None:
-    for route in ("/index", "/attributions", "/probe", "/series", "/findings", "/static/index.js"):
+    for route in (
+        "/index",
+        "/attributions",
+        "/probe",
+        "/series",
+        "/drift",
+        "/findings",
+        "/static/index.js",
+    ):
         response = get(route, method)
         assert response.status_code == 405
         assert response.headers["Allow"] == "GET, HEAD"
