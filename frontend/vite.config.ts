@@ -29,6 +29,7 @@ export default defineConfig({
           groups: [
             { name: "core", test: /node_modules|src\/(api|host|safetensors|state|steps|style|url)\.ts$/ },
             { name: "figures", test: /src\/(colour|colour_tables|figures|spark)\.tsx?$/ },
+            { name: "charts", test: /src\/features\/(chart|labels|lines|matrix|paint)\.tsx?$/ },
             { name: "series", test: /src\/features\/(axis|load|series|rank|words)\.ts$/ },
           ],
         },
