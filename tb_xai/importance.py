@@ -20,7 +20,7 @@ than each value.
 Interval. Each row is a receiver in some pairs and a donor in others: the estimate is an
 (incomplete) U-statistic of order two, and the influence of row i is its mean difference as a
 receiver plus its mean difference as a donor. The variance of these influences holds Monte-Carlo
-noise twice over; what is too much is removed without bias (see `_estimate`). The 95 % interval is
+noise twice over; what is too much is removed without bias (see `_Pairs`). The 95 % interval is
 over rows: it is meant to cover the importance in the population that the rows were drawn from.
 """
 
@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -48,7 +49,7 @@ METRICS = ("log_loss", "brier", "accuracy", "auc", "mse", "mae")
 """Metrics known by name: the errors log_loss, brier, mse and mae, the scores accuracy and auc."""
 
 _SCORES = ("accuracy", "auc")
-_VALUES_AT_ONCE = 1 << 23  # differences held on the host at a time: 32 MB
+_VALUES_AT_ONCE = 1 << 20  # values of the metric that are held at a time: 4 MB
 _DEFAULT_ROWS = 4096
 _FOLDS, _BINS = 5, 16  # of the histograms that judge one column alone
 
@@ -553,7 +554,7 @@ def single_feature_score(
     moving = np.flatnonzero((x != x[0]).any(axis=0))
     told = (labels != labels[0]).any() and (numbers is not None or n > 3)
     k = 0 if numbers is None else int(numbers.max()) + 1
-    slab = max(1, _VALUES_AT_ONCE // (4 * max(n, _FOLDS * k * _BINS**2)))
+    slab = max(1, _VALUES_AT_ONCE // max(n, _FOLDS * k * _BINS**2))
     order = np.random.default_rng(seed).permutation(n)
     if numbers is not None:  # as much of each class in each fifth
         order = order[np.argsort(numbers[order], kind="stable")]
@@ -638,6 +639,8 @@ class _Substitution:
         self._metric: _Metric | None = None
         self._traces = 0
         self._compiled: dict[Any, Any] = {}
+        self._most: int | None = None  # rows that fitted into memory, when more did not
+        self._said = False
 
     def traces(self) -> int:
         """Return how often the computation was traced so far."""
@@ -662,69 +665,122 @@ class _Substitution:
             together = np.argsort(strata, kind="stable")
             order, strata = order[together], strata[together]
         weight = None if weight is None else weight[order]
-        repeats = min(self._n_repeats, n - 1)
-        d = len(names)
-        slabs = -(-d // max(1, _VALUES_AT_ONCE // (repeats * n)))
-        slab = -(-d // slabs)
-        plan = _plan(n, slab, repeats, self._batch_size or _default_batch(x))
+        pairs = _Pairs(n, min(self._n_repeats, n - 1), weight, strata)
+        tried = rows = self._most or self._batch_size or _default_batch(x)
+        while True:
+            plan = _plan(n, len(names), pairs.repeats, rows)
+            try:
+                found, score = self._passes(metric, x, y, member, order, pairs, plan, len(names))
+                break
+            except tf.errors.ResourceExhaustedError as error:
+                rows = plan.repeats * plan.features * plan.rows
+                if rows == 1:
+                    words = (error.message or "").strip().partition("\n")[0][:200]
+                    raise ValueError(
+                        "model must have room in memory for one row at a time; use a smaller model "
+                        "or input, or a device with more memory. "
+                        f"Received: {type(error).__name__}: {words} with batch_size=1"
+                    ) from error
+            # Outside of the handler, whose traceback would hold on to what did not fit.
+            self._compiled.clear()
+            self._most = rows = rows // 2
+        if rows < tried and not self._said:
+            self._said = True
+            warnings.warn(
+                f"batch_size={tried} rows did not fit into memory; the importance goes on with "
+                f"batch_size={rows}, which may be given from the start.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        mean, low, high, stderr = found
+        return Importance(mean, low, high, stderr, score, names, metric.name)
+
+    def _passes(
+        self,
+        metric: _Metric,
+        x: Any,
+        y: Any,
+        member: Any,
+        order: Array,
+        pairs: _Pairs,
+        plan: _Plan,
+        d: int,
+    ) -> tuple[Array, float]:
+        """Return mean, low, high and standard error of each feature, (4, d), and the score."""
+        n, weight = pairs.n, pairs.weight
         # The rows in their random order; the ring is unrolled so that every block of donors is a
         # plain slice.
-        places = np.arange(plan.blocks * plan.rows + plan.repeats * plan.repeat_chunks)
-        ring = order[places % n]
+        places = np.arange(plan.blocks * plan.rows)
+        ring = order[np.arange(len(places) + pairs.repeats + plan.repeats) % n]
         x = tf.nest.map_structure(lambda a: a[ring], x)
-        y = tf.nest.map_structure(lambda a: a[ring], y)
+        y = tf.nest.map_structure(lambda a: a[ring[: len(places)]], y)
         own_y = tf.nest.map_structure(lambda a: a[:n], y)
         given = {"x": x, "y": y, "member": member}
-        donor = None if strata is None else _donors_within(strata, repeats)
-        if donor is not None:
-            reach = np.arange(plan.repeats * plan.repeat_chunks)[:, None] % repeats
-            given["donor"] = donor[reach, places[: plan.blocks * plan.rows] % n]
         if self._linear:
             x = _one_flat(x, "conditional='linear'")
-            fit = _linear_fit(x[:n], tf.nest.flatten(member)[0].numpy(), weight)[places % n]
+            fit = _linear_fit(x[:n], tf.nest.flatten(member)[0].numpy(), weight)[
+                np.arange(len(ring)) % n
+            ]
             given["from"], given["plus"] = [x - fit], [fit]
         if self._value is not None:
             given["from"] = _filling(self._value, x, n, weight)
         given = tf.nest.map_structure(tf.convert_to_tensor, given)
-        compiled = self._compile(given, plan)
-        estimates: list[tuple[float, ...]] = []
+        base: Any = None
         score = math.nan
-        for first in range(0, d, slab):
-            values = compiled(given, tf.constant(first)).numpy()
-            base, perturbed = _unfold(values, n, plan)
-            if metric.pseudo:
-                base = metric.pseudo(base, own_y, weight)
-            for j in range(first, min(first + slab, d)):
-                own = perturbed(j - first, repeats)
-                if metric.pseudo:
-                    own = metric.pseudo(own, own_y, weight)
-                place = np.arange(repeats) % plan.repeats
-                difference = own - base[place, (j - first) % plan.features]
-                if self._value is not None:
-                    estimates.append(_estimate_rows(difference[0], weight, metric.sign))
-                else:
-                    estimates.append(_estimate(difference, weight, metric.sign, donor, strata))
-            score = float(np.average(base[0, 0].astype(np.float64), weights=weight))
-        mean, low, high, stderr = np.array(estimates, np.float64).reshape(d, 4).T.copy()
-        return Importance(mean, low, high, stderr, score, names, metric.name)
+        estimates: list[tuple[float, ...]] = []
+        for first in range(0, d, plan.slab_features):
+            many = min(plan.slab_features, d - first)
+            sums = [_Sums(n) for _ in range(many)]
+            for start in range(0, pairs.repeats, plan.slab_repeats):
+                count = min(plan.slab_repeats, pairs.repeats - start)
+                if pairs.strata is not None:
+                    reach = range(start, start + plan.slab_repeats)
+                    given["donor"] = tf.constant(
+                        np.stack([pairs.donor(r)[places % n] for r in reach])
+                    )
+                begin = 0 if base is None else plan.blocks  # the untouched rows, once
+                stop = -(-many // plan.features) * -(-count // plan.repeats) + 1
+                at = tf.constant([first, start, begin, stop * plan.blocks])
+                values = self._compile(given, at, plan)(given, at).numpy()
+                untouched, perturbed = _unfold(values, n, plan)
+                if base is None:
+                    base = untouched.copy()
+                    if metric.pseudo:
+                        base = metric.pseudo(base, own_y, weight)
+                    score = float(np.average(base[0, 0].astype(np.float64), weights=weight))
+                for j in range(many):
+                    own = perturbed(j, count)
+                    if metric.pseudo:
+                        own = metric.pseudo(own, own_y, weight)
+                    place = np.arange(count) % plan.repeats
+                    difference = own - base[place, j % plan.features]
+                    if self._value is not None:
+                        estimates.append(_estimate_rows(difference[0], weight, metric.sign))
+                    else:
+                        pairs.add(sums[j], difference, start)
+            if self._value is None:
+                estimates += [pairs.estimate(own, metric.sign) for own in sums]
+        return np.array(estimates, np.float64).reshape(d, 4).T.copy(), score
 
-    def _compile(self, given: Any, plan: _Plan) -> Any:
+    def _compile(self, given: Any, at: Any, plan: _Plan) -> Any:
         """Return the computation for these shapes, traced when they are seen for the first time."""
         kinds = tuple((tuple(a.shape), a.dtype) for a in tf.nest.flatten(given))
         if (plan, kinds) not in self._compiled:
-            function = tf.function(
-                lambda given, first: self._traced(given, first, plan), autograph=False
-            )
-            concrete = function.get_concrete_function(given, tf.TensorSpec((), tf.int32))
+            function = tf.function(lambda given, at: self._traced(given, at, plan), autograph=False)
+            concrete = function.get_concrete_function(given, tf.TensorSpec(at.shape, at.dtype))
             self._compiled[plan, kinds] = concrete
         return self._compiled[plan, kinds]
 
-    def _traced(self, given: Any, first: Any, plan: _Plan) -> Any:
-        """Return the metric's values in all batches of a plan, first those of untouched rows."""
+    def _traced(self, given: Any, at: Any, plan: _Plan) -> Any:
+        """Return the metric's values in the batches of a slab, first those of untouched rows.
+
+        ``at`` holds the slab's first feature and first repeat, and the first and last batch.
+        """
         self._traces += 1
         assert self._metric is not None
         metric = self._metric
-        blocks, rows, m, feature_chunks, q, repeat_chunks = plan
+        blocks, rows, m, feature_chunks, q, repeat_chunks = plan[:6]
+        first, before, begin, end = tf.unstack(at)
         x, y, donor = given["x"], given["y"], given.get("donor")
         leaves = tf.nest.flatten(x)
         sources = tf.nest.flatten(given.get("from", x))
@@ -733,7 +789,7 @@ class _Substitution:
         def block_of(leaf: Any, start: Any) -> Any:
             return tf.ensure_shape(leaf[start : start + rows], (rows, *leaf.shape[1:]))
 
-        def source_rows(leaf: Any, start: Any, shift: Any) -> Any:
+        def source_rows(leaf: Any, start: Any, repeat: Any, shift: Any) -> Any:
             """The values that q repeats put into a block of rows, (q, rows, ...) or (1, 1, ...)."""
             if leaf.shape[0] == 1:
                 return leaf[None]
@@ -742,16 +798,15 @@ class _Substitution:
             if donor is None:
                 reach = tf.range(rows)[None] + tf.range(q)[:, None] + start + shift
             else:
-                row = tf.maximum(shift - 1, 0)
-                reach = donor[row : row + q, start : start + rows]
+                reach = donor[repeat : repeat + q, start : start + rows]
                 reach = tf.ensure_shape(reach, (q, rows))
             return tf.gather(leaf, reach)
 
-        def substitute(i: int, start: Any, feature: Any, shift: Any) -> Any:
+        def substitute(i: int, start: Any, feature: Any, repeat: Any, shift: Any) -> Any:
             """Rows of input i with one feature each from elsewhere, (q * m * rows, ...)."""
             own = block_of(leaves[i], start)
             inner = tuple(own.shape[1:])
-            source = source_rows(sources[i], start, shift)
+            source = source_rows(sources[i], start, repeat, shift)
             if added:
                 source += block_of(added[i], start)
             wanted = tf.reshape(feature + tf.range(m), (m, *[1] * len(inner)))
@@ -763,55 +818,72 @@ class _Substitution:
 
         def chunk(i: Any, out: Any) -> Any:
             block = i % blocks
-            j = (
-                i // blocks - 1
-            )  # -1: the untouched rows, in the same places of a batch of the same shape
+            # -1: the untouched rows, in the same places of a batch of the same shape
+            j = i // blocks - 1
             feature = tf.where(j < 0, -1 - m, first + (j // repeat_chunks) * m)
-            shift = tf.where(j < 0, 0, 1 + (j % repeat_chunks) * q)
+            repeat = tf.where(j < 0, 0, (j % repeat_chunks) * q)
+            shift = tf.where(j < 0, 0, 1 + before + repeat)
             start = block * rows
-            changed = [substitute(i, start, feature, shift) for i in range(len(leaves))]
+            changed = [substitute(i, start, feature, repeat, shift) for i in range(len(leaves))]
             outputs = self._score.forward(tf.nest.pack_sequence_as(x, changed))
 
-            def repeat(part: Any) -> Any:
+            def repeated(part: Any) -> Any:
                 part = tf.ensure_shape(part[start : start + rows], (rows, *part.shape[1:]))
                 return part if q == m == 1 else tf.tile(part, (q * m, *[1] * (len(part.shape) - 1)))
 
-            values = tf.convert_to_tensor(metric.rows(tf.nest.map_structure(repeat, y), outputs))
+            values = tf.convert_to_tensor(metric.rows(tf.nest.map_structure(repeated, y), outputs))
             _one_per_row(values.shape, q * m * rows, metric.name)
             return i + 1, out.write(i, tf.cast(values, tf.float32))
 
         total = blocks * (1 + feature_chunks * repeat_chunks)
         out = tf.TensorArray(tf.float32, total, element_shape=(q * m * rows,))
-        _, out = tf.while_loop(
-            lambda i, _: i < total, chunk, (tf.constant(0), out), parallel_iterations=1
-        )
+        _, out = tf.while_loop(lambda i, _: i < end, chunk, (begin, out), parallel_iterations=1)
         return out.stack()
 
 
 class _Plan(NamedTuple):
-    """How perturbed rows are put into batches of ``repeats * features * rows``."""
+    """How perturbed rows are put into batches of ``repeats * features * rows``.
+
+    The values of a slab of features and repeats are held at once. Where all repeats of a feature
+    are too many for that, a slab is some of them.
+    """
 
     blocks: int
     rows: int
     features: int
-    feature_chunks: int
+    feature_chunks: int  # of a slab
     repeats: int
-    repeat_chunks: int
+    repeat_chunks: int  # of a slab
+    slab_features: int
+    slab_repeats: int
 
 
 def _plan(n: int, d: int, repeats: int, batch: int) -> _Plan:
     """Fill batches with a block of rows, else all rows of several features, then of repeats."""
-    blocks = -(-n // batch)
-    rows = -(-n // blocks)
-    feature_chunks = -(-d // max(1, batch // rows))
-    m = -(-d // feature_chunks)
-    repeat_chunks = -(-repeats // max(1, batch // (rows * m) if feature_chunks == 1 else 1))
-    return _Plan(blocks, rows, m, feature_chunks, -(-repeats // repeat_chunks), repeat_chunks)
+
+    def even(total: int, most: int) -> int:
+        return -(-total // -(-total // max(1, most)))
+
+    slab_repeats = even(repeats, _VALUES_AT_ONCE // n)
+    slab_features = even(d, _VALUES_AT_ONCE // (n * repeats))
+    rows = even(n, batch)
+    m = even(slab_features, batch // rows)
+    q = even(slab_repeats, batch // (rows * m) if m == slab_features else 1)
+    return _Plan(
+        -(-n // rows),
+        rows,
+        m,
+        -(-slab_features // m),
+        q,
+        -(-slab_repeats // q),
+        slab_features,
+        slab_repeats,
+    )
 
 
 def _unfold(values: Array, n: int, plan: _Plan) -> tuple[Array, Callable[[int, int], Array]]:
     """Return the untouched rows' values by place, (q, m, n), and a feature's, (repeats, n)."""
-    blocks, rows, m, feature_chunks, q, repeat_chunks = plan
+    blocks, rows, m, feature_chunks, q, repeat_chunks = plan[:6]
     base = values[:blocks].reshape(blocks, q, m, rows).transpose(1, 2, 0, 3)
     rest = values[blocks:].reshape(feature_chunks, repeat_chunks, blocks, q, m, rows)
 
@@ -827,14 +899,17 @@ def _default_batch(x: Any) -> int:
     return int(np.clip((1 << 20) // max(1, cells), 32, _DEFAULT_ROWS))
 
 
-def _estimate(
-    difference: Array,
-    weight: Array | None,
-    sign: float,
-    donor: Array | None = None,
-    strata: Array | None = None,
-) -> tuple[float, float, float, float]:
-    """Return mean, low, high and standard error from the differences of all visited pairs.
+class _Sums:
+    """What the differences of the visited pairs of one feature add up to."""
+
+    def __init__(self, n: int) -> None:
+        self.any = False
+        self.cross = self.square = 0.0
+        self.of_row = np.zeros(n)  # as receiver and as donor
+
+
+class _Pairs:
+    """Which rows donate to which, what a pair counts, and what follows from the differences.
 
     With ``D_ik`` the difference when row i takes the value of row k, ``n`` rows and ``R`` donors
     each, ``h_i`` the mean of ``D - mean`` over the pairs in which i receives plus that over the
@@ -847,54 +922,108 @@ def _estimate(
     receivers and donors are balanced, only suffers ``Var d / (n R)``; T is the sum of the three.
     Rows of unequal weight enter through ``w_i w_k (D_ik - mean)``.
 
-    Args:
-        difference: (R, n); entry (r, t) is row t of the ring with the value of row t + r + 1.
-        weight: (n,) positive weights in the order of the ring, or None.
-        sign: 1 for errors, -1 for scores.
-        donor: (R, n) places of the donors, where they are not r + 1 behind.
-        strata: (n,) number of the stratum of each row, where donors come from the same one.
+    Differences are added repeat after repeat, so that no more of them are held than come at once.
 
-    Returns:
-        The all-pairs value, its interval and its standard error.
+    Attributes:
+        n: rows, in the order of the ring.
+        repeats: donors of each row; in repeat r row t takes the value of row t + r + 1.
+        weight: (n,) positive weights, or None.
+        strata: (n,) number of the stratum of each row, where donors come from the same one; rows of
+            a stratum lie together.
     """
-    repeats, n = difference.shape
-    if not difference.any():
-        return 0.0, 0.0, 0.0, 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
-        effective, other = float(n), 1.0  # other: share of pairs that are not a row with itself
-        if weight is None and donor is None:
-            other = 1.0 - 1.0 / n
-            kernel = difference
-            mean = float(difference.mean(dtype=np.float64))
-            spread = float(np.vdot(kernel, kernel)) / (n * repeats) - mean**2
-        else:
-            p = np.ones(n) / n if weight is None else weight / weight.sum()
-            effective = 1.0 / float(p @ p)
-            if donor is None:
-                pair = np.stack([p * np.roll(p, -r) for r in range(1, repeats + 1)])
-                other = 1.0 - 1.0 / effective
-            else:
-                assert strata is not None
-                mass = np.bincount(strata, weights=p)
-                square = np.bincount(strata, weights=p * p)
-                pair = p * p[donor]
-                pair *= (mass / np.bincount(strata, weights=pair.sum(axis=0)))[strata]
-                difference = difference * (1.0 - square / mass**2)[strata]
-            pair = pair / pair.mean()
-            mean = float((pair * difference).mean())
-            kernel = pair * (difference - mean)
-            spread = float(np.square(kernel).mean())
-        influence = kernel.sum(axis=0, dtype=np.float64)
+
+    def __init__(self, n: int, repeats: int, weight: Array | None, strata: Array | None) -> None:
+        self.n, self.repeats, self.weight, self.strata = n, repeats, weight, strata
+        self._effective, self._other = float(n), 1.0 - 1.0 / n  # other: pairs of two rows
+        self._p: Array | None = None
+        if weight is None and strata is None:
+            return
+        p = np.ones(n) / n if weight is None else weight / weight.sum()
+        self._p, self._factor, self._scale = p, np.ones(n), np.ones(1)
+        self._effective = 1.0 / float(p @ p)
+        visited = np.zeros(n)
         for r in range(repeats):
-            if donor is not None:
-                influence[donor[r]] += kernel[r]
+            visited += self._pair(r)
+        if strata is None:
+            self._other = 1.0 - 1.0 / self._effective
+        else:
+            mass = np.bincount(strata, weights=p)
+            self._factor = (mass / np.bincount(strata, weights=visited))[strata]
+            self._scale = (1.0 - np.bincount(strata, weights=p * p) / mass**2)[strata]
+            self._other = 1.0
+        self._factor *= n * repeats / float(self._factor @ visited)
+        self._of_row, self._square = np.zeros(n), 0.0  # of the pairs' own counts
+        for r in range(repeats):
+            pair = self._pair(r)
+            self._square += float(pair @ pair)
+            self._both(self._of_row, pair, r)
+
+    def donor(self, r: int) -> Array:
+        """Return the place of each row's donor in repeat r, (n,).
+
+        A stratum has a ring of its own: one of s rows has s - 1 different shifts, which repeat
+        after that; a single row is its own donor.
+        """
+        place = np.arange(self.n)
+        if self.strata is None:
+            return (place + r + 1) % self.n
+        sizes = np.bincount(self.strata)
+        start = (np.cumsum(sizes) - sizes)[self.strata]
+        size = sizes[self.strata]
+        donors: Array = start + (place - start + 1 + r % np.maximum(size - 1, 1)) % size
+        return donors.astype(np.int32)
+
+    def _pair(self, r: int) -> Array:
+        """Return what the pairs of repeat r count, (n,), one on average."""
+        assert self._p is not None
+        count: Array = self._factor * self._p * self._p[self.donor(r)]
+        return count
+
+    def _both(self, of_row: Array, values: Array, r: int) -> None:
+        """Add values of the pairs of repeat r to those who receive and those who donate."""
+        of_row += values
+        if self.strata is not None:
+            of_row[self.donor(r)] += values
+        else:
+            of_row[r + 1 :] += values[: self.n - r - 1]
+            of_row[: r + 1] += values[self.n - r - 1 :]
+
+    def add(self, sums: _Sums, difference: Array, first: int) -> None:
+        """Add differences (count, n) of repeats from ``first`` on to the sums of a feature."""
+        if not difference.any():
+            return
+        sums.any = True
+        with np.errstate(invalid="ignore", over="ignore"):
+            if self._p is None:
+                sums.square += float(np.vdot(difference, difference))
+                for r, row in enumerate(difference, first):
+                    self._both(sums.of_row, row, r)
+                return
+            for r, row in enumerate(difference, first):
+                pair = self._pair(r)
+                own = pair * row * self._scale
+                sums.cross += float(pair @ own)
+                sums.square += float(own @ own)
+                self._both(sums.of_row, own, r)
+
+    def estimate(self, sums: _Sums, sign: float) -> tuple[float, float, float, float]:
+        """Return the all-pairs value, its interval and its standard error; sign: 1 for errors."""
+        if not sums.any:
+            return 0.0, 0.0, 0.0, 0.0
+        count = self.n * self.repeats
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = float(sums.of_row.sum()) / (2 * count)  # each pair is in there twice
+            if self._p is None:
+                spread = sums.square / count - mean**2
+                influence = sums.of_row
             else:
-                influence[r + 1 :] += kernel[r, : n - r - 1]
-                influence[: r + 1] += kernel[r, n - r - 1 :]
-        influence = sign * (influence - influence.mean()) / repeats
-        total = float(influence @ influence) / (n - 1)
-        variance = max(total - spread / repeats, 0.1 * total)
-        return _summary(sign * mean, influence, variance, effective, other)
+                square = sums.square - 2 * mean * sums.cross + mean**2 * self._square
+                spread = square / count
+                influence = sums.of_row - mean * self._of_row
+            influence = sign * (influence - influence.mean()) / self.repeats
+            total = float(influence @ influence) / (self.n - 1)
+            variance = max(total - spread / self.repeats, 0.1 * total)
+            return _summary(sign * mean, influence, variance, self._effective, self._other)
 
 
 def _estimate_rows(
@@ -923,21 +1052,6 @@ def _summary(
     low, high = _interval(mean, stderr, third, n, effective)
     mean *= other
     return mean, min(low, mean), max(high, mean), stderr * other
-
-
-def _donors_within(strata: Array, repeats: int) -> Array:
-    """Return the places of donors, (repeats, n), on one ring per stratum of rows that lie together.
-
-    A stratum of s rows has s - 1 different shifts, which repeat after that; a single row is its own
-    donor.
-    """
-    sizes = np.bincount(strata)
-    start = np.cumsum(sizes) - sizes
-    place = np.arange(len(strata)) - start[strata]
-    size = sizes[strata]
-    shift = 1 + np.arange(repeats)[:, None] % np.maximum(size - 1, 1)
-    donors: Array = start[strata] + (place + shift) % size
-    return donors.astype(np.int32)
 
 
 def _linear_fit(x: Array, member: Array, weight: Array | None) -> Array:

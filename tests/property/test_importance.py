@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tb_xai.importance import _plan, _t_quantile, _unfold, permutation, permutation_importance
+from tb_xai import importance
+from tb_xai.importance import _t_quantile, permutation, permutation_importance
 
 few = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 many = settings(max_examples=200, deadline=None)
@@ -131,15 +132,27 @@ def test_ends_enclose_the_mean_and_unused_columns_are_zero(seed, n, metric, repe
     assert explain.traces() == 1
 
 
-@given(st.integers(1, 500), st.integers(1, 40), st.integers(1, 30), st.integers(1, 3000))
+@given(
+    st.integers(1, 500),
+    st.integers(1, 40),
+    st.integers(1, 30),
+    st.integers(1, 3000),
+    st.integers(1, 100_000),
+)
 @many
-def test_plan_visits_each_row_feature_and_repeat_once_within_the_batch(n, d, repeats, batch):
-    plan = _plan(n, d, repeats, batch)
-    blocks, rows, m, feature_chunks, q, repeat_chunks = plan
+def test_plan_visits_each_row_feature_and_repeat_once_within_the_batch(
+    n, d, repeats, batch, at_once
+):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importance, "_VALUES_AT_ONCE", at_once)
+        plan = importance._plan(n, d, repeats, batch)
+    blocks, rows, m, feature_chunks, q, repeat_chunks, slab_features, slab_repeats = plan
     assert q * m * rows <= max(batch, 1)
+    assert n * slab_features * slab_repeats <= max(at_once, n)
     assert blocks * rows >= n > (blocks - 1) * rows
-    assert feature_chunks * m >= d > (feature_chunks - 1) * m
-    assert repeat_chunks * q >= repeats > (repeat_chunks - 1) * q
+    assert feature_chunks * m >= slab_features > (feature_chunks - 1) * m
+    assert repeat_chunks * q >= slab_repeats > (repeat_chunks - 1) * q
+    assert slab_repeats == repeats or slab_features == 1
     # The values of a batch find their way back to feature, repeat and row.
     total = blocks * (1 + feature_chunks * repeat_chunks)
     values = np.empty((total, q * m * rows))
@@ -150,11 +163,11 @@ def test_plan_visits_each_row_feature_and_repeat_once_within_the_batch(n, d, rep
         feature = j // repeat_chunks * m + place // rows % m
         shift = j % repeat_chunks * q + place // (rows * m)
         values[i] = -1 - row if j < 0 else (feature * 1000 + shift) * 1000 + row
-    base, perturbed = _unfold(values, n, plan)
+    base, perturbed = importance._unfold(values, n, plan)
     assert (base == -1 - np.arange(n)).all()
-    for j in (0, d // 2, d - 1):
-        expected = (j * 1000 + np.arange(repeats)[:, None]) * 1000 + np.arange(n)
-        np.testing.assert_array_equal(perturbed(j, repeats), expected)
+    for j in (0, slab_features // 2, slab_features - 1):
+        expected = (j * 1000 + np.arange(slab_repeats)[:, None]) * 1000 + np.arange(n)
+        np.testing.assert_array_equal(perturbed(j, slab_repeats), expected)
 
 
 @given(st.floats(1, 1e6))

@@ -191,15 +191,90 @@ def test_no_use_is_exactly_zero_where_the_place_in_the_batch_matters(activation,
             assert (found.high == 0).all()
 
 
-def test_few_features_at_a_time_change_nothing(regression, monkeypatch):
-    whole = permutation_importance(regression, X, Y)
-    monkeypatch.setattr("tb_xai.importance._VALUES_AT_ONCE", 2 * 10 * N)  # two of three features
-    explain = permutation()(regression)
-    parts = explain(X, Y)
-    assert explain.traces() == 1
-    np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-5)
-    np.testing.assert_allclose(parts.high, whole.high, rtol=1e-5)
-    assert parts.score == pytest.approx(whole.score)
+@pytest.mark.parametrize("at_once", [20 * N, 7 * N, 3 * N, 1], ids=lambda v: f"{v} values")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"metric": "auc"},
+        {"conditional": "linear"},
+        {"conditional": np.arange(N) % 5},
+        {"batch_size": 7},
+        {"batch_size": 2 * N},
+    ],
+    ids=str,
+)
+def test_few_features_and_repeats_at_a_time_change_nothing(binary, monkeypatch, at_once, settings):
+    weight = rng(5).uniform(0.5, 2, N)
+    for given in (None, weight):
+        whole = permutation(**settings)(binary)(X, C, given)
+        with monkeypatch.context() as small:
+            small.setattr(importance, "_VALUES_AT_ONCE", at_once)
+            explain = permutation(**settings)(binary)
+            parts = explain(X, C, given)
+        assert explain.traces() == 1
+        for name in ("mean", "low", "high", "stderr", "score"):
+            np.testing.assert_allclose(
+                getattr(parts, name), getattr(whole, name), rtol=1e-5, atol=1e-7, err_msg=name
+            )
+        assert (whole.mean != 0).all()
+
+
+# --- what does not fit into memory ---
+
+
+class Small(keras.Layer):
+    """Passes rows on; a device on which only so many fit at once."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows, self.seen = rows, []
+
+    def call(self, x):
+        def count(n):
+            self.seen.append(int(n))
+            if n > self.rows:
+                raise MemoryError(f"OOM when allocating a tensor for {n} rows\nand more words")
+
+        if tf.executing_eagerly():
+            return x
+        with tf.control_dependencies([tf.numpy_function(count, [tf.shape(x)[0]], [])]):
+            return tf.identity(x)
+
+
+def picky(rows: int) -> keras.Model:
+    model = keras.Sequential([keras.Input((3,)), Small(rows), L.Dense(1)])
+    model.set_weights([rng(1).normal(size=(3, 1)), np.zeros(1)])
+    return model
+
+
+@pytest.mark.parametrize("binder", [permutation(20), ablation()], ids=lambda b: b.method)
+def test_a_batch_is_halved_until_it_fits_and_said_once(binder):
+    plenty, model = picky(10_000), picky(5)
+    expected = binder(plenty)(X, Y)
+    assert max(plenty.layers[0].seen) > 2 * N
+    explain = binder(model)
+    with pytest.warns(RuntimeWarning, match=r"batch_size=4096 rows did not fit into .*=[345],") as said:
+        found = explain(X, Y)
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-5)
+    np.testing.assert_allclose(found.low, expected.low, rtol=1e-4, atol=1e-6)
+    traces = explain.traces()
+    model.layers[0].seen.clear()
+    explain(X + 1, Y)  # neither a warning nor a trace
+    assert explain.traces() == traces
+    assert max(model.layers[0].seen) <= 5
+
+
+def test_when_not_even_one_row_fits_a_sentence_says_so():
+    with pytest.raises(
+        ValueError, match=r"one row at a time.*Received: Resource.*batch_size=1$"
+    ) as caught:
+        permutation(batch_size=2)(picky(0))(X, Y)
+    assert "\n" not in str(caught.value)
+    with pytest.warns(RuntimeWarning, match="batch_size=2 rows .* batch_size=1,"):
+        permutation(batch_size=2)(picky(1))(X, Y)
 
 
 # --- kinds of inputs ---
