@@ -122,7 +122,10 @@ export function axisTicks(lo: number, hi: number, n: number, axis: AxisKind): nu
 }
 
 export function axisText(value: number, axis: AxisKind): string {
-  if (axis === "clock") return clockText(value).replace(/:00$/, "");
+  if (axis === "clock") {
+    const [hour, day] = [clockText(value), clockText(value, true)];
+    return hour === "00:00:00" ? day.slice(5, 10) : hour.replace(/:00$/, "");
+  }
   if (axis !== "time")
     return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(6)));
   const units: [number, string][] = [

@@ -4,11 +4,11 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useSize } from "./chart";
 import { listWindow } from "./labels";
 import { extent } from "./lines";
-import { highlighted, hovered, togglePin, type Model } from "./model";
-import { Exports } from "./exports";
+import { beside, highlighted, hovered, togglePin, type Model } from "./model";
+import { Select } from "./exports";
 import { style, type Style, type Theme } from "./paint";
-import { at, rowAt, verdictAt, type Verdict } from "./series";
-import { number, plural, unitWords, valueWords, VERDICT_WORDS } from "./words";
+import { ALONE, at, rowAt, verdictAt, type Numbers, type Verdict } from "./series";
+import { ALONE_WORDS, bandWords, number, plural, unitWords, valueWords, VERDICT_WORDS } from "./words";
 
 export const ROW = 24;
 
@@ -57,9 +57,40 @@ interface RowProps {
   i: number;
   domain: readonly [number, number];
   looks: Style | null;
+  alone: Beside | null;
 }
 
-function Bar({ model, f, domain, looks }: RowProps): JSX.Element {
+/** What stands beside the bars: a measure that needs no model, on its own scale. */
+interface Beside {
+  what: keyof typeof ALONE_WORDS;
+  values: Numbers;
+  domain: readonly [number, number];
+}
+
+function besideOf({ series }: Model): Beside | null {
+  const wish = beside.value;
+  const what = wish === "none" ? undefined : [wish, ...ALONE].find((one) => series.alone?.[one]);
+  const values = what && series.alone?.[what];
+  if (!what || !values) return null;
+  return { what, values, domain: ALONE_WORDS[what].range ?? extent([values]) };
+}
+
+const aloneWords = ({ what, values }: Beside, f: number): string =>
+  `${ALONE_WORDS[what].name} ${number(values[f] ?? NaN)}`;
+
+function AloneBar({ alone: { values, domain, what }, f }: { alone: Beside; f: number }): JSX.Element {
+  const value = values[f] ?? NaN;
+  const percent = (v: number) => ((v - domain[0]) / (domain[1] - domain[0])) * 100;
+  const from = percent(what === "single_score" ? domain[0] : 0);
+  const to = percent(value);
+  return (
+    <span class="fx-alone" aria-hidden="true" style={{ "--zero": `${from}%` } as CSSProperties}>
+      {Number.isFinite(value) && <i style={{ left: `${Math.min(from, to)}%`, width: `${Math.abs(to - from)}%` }} />}
+    </span>
+  );
+}
+
+function Bar({ model, f, domain, looks }: Omit<RowProps, "i" | "alone">): JSX.Element {
   const { series, t } = model;
   const state = verdictAt(series, t, f);
   const mean = at(series.mean, series, t, f);
@@ -85,7 +116,7 @@ function Bar({ model, f, domain, looks }: RowProps): JSX.Element {
   );
 }
 
-function Row({ model, f, i, domain, looks }: RowProps): JSX.Element {
+function Row({ model, f, i, domain, looks, alone }: RowProps): JSX.Element {
   const { series, t } = model;
   const name = series.names[f] ?? "";
   const state = verdictAt(series, t, f);
@@ -100,17 +131,40 @@ function Row({ model, f, i, domain, looks }: RowProps): JSX.Element {
       aria-selected={highlighted() === name}
       aria-posinset={i + 1}
       aria-setsize={model.found.length}
-      title={`${name}: ${valueWords(series, t, f)}`}
+      title={`${name}: ${valueWords(series, t, f)}${alone ? `; ${aloneWords(alone, f)}` : ""}`}
     >
       <span class="fx-place">{place}</span>
       <Swatch looks={looks} />
       <span class="fx-name">{name}</span>
-      <Bar model={model} f={f} i={i} domain={domain} looks={looks} />
+      <Bar model={model} f={f} domain={domain} looks={looks} />
       <span class="fx-value" aria-hidden="true">
         {short || number(at(series.mean, series, t, f))}
       </span>
-      <span class="sr">{valueWords(series, t, f)}</span>
+      {alone && <AloneBar alone={alone} f={f} />}
+      <span class="sr">
+        {valueWords(series, t, f)}
+        {alone && `; ${aloneWords(alone, f)}`}
+      </span>
     </div>
+  );
+}
+
+function BesidePicker({ model, alone }: { model: Model; alone: Beside | null }): JSX.Element {
+  return (
+    <label class="fx-besides" title={alone ? ALONE_WORDS[alone.what].what : ""}>
+      <span class="dim">Beside, without a model:</span>
+      <select
+        value={alone?.what ?? "none"}
+        onChange={(event) => (beside.value = event.currentTarget.value as typeof beside.value)}
+      >
+        {ALONE.filter((one) => model.series.alone?.[one]).map((one) => (
+          <option key={one} value={one}>
+            {ALONE_WORDS[one].long}
+          </option>
+        ))}
+        <option value="none">nothing</option>
+      </select>
+    </label>
   );
 }
 
@@ -124,6 +178,7 @@ export function BarsPanel({ model, theme }: { model: Model; theme: Theme }): JSX
     () => extent([series.mean, series.low, series.high].map((v) => rowAt(v, series, t))),
     [series, t],
   );
+  const alone = useMemo(() => besideOf(model), [series, beside.value]);
   const active = found.findIndex((f) => series.names[f] === highlighted());
 
   useEffect(() => {
@@ -148,14 +203,15 @@ export function BarsPanel({ model, theme }: { model: Model; theme: Theme }): JSX
       : null;
 
   return (
-    <figure class="fx-panel fx-bars" aria-label="Ranked features">
+    <figure class={`fx-panel fx-bars${alone ? " fx-beside" : ""}`} aria-label="Ranked features">
       <figcaption>
         <h2>Features at step {series.steps[t]}</h2>
         <small>
-          {unitWords(series)}, with 95 % interval
+          {unitWords(series)}, with {series.parts ? "no interval where rows are summed" : bandWords(series)}
           {verdictCounts(model) && <> · {verdictCounts(model)}</>}
         </small>
       </figcaption>
+      {series.alone && <BesidePicker model={model} alone={alone} />}
       {found.length === 0 && <p class="dim">No feature matches the search.</p>}
       <div
         class="fx-list"
@@ -186,6 +242,7 @@ export function BarsPanel({ model, theme }: { model: Model; theme: Theme }): JSX
                   i={start + i}
                   domain={domain}
                   looks={slot === undefined ? null : style(slot, theme.dark)}
+                  alone={alone}
                 />
               );
             })}
@@ -198,7 +255,7 @@ export function BarsPanel({ model, theme }: { model: Model; theme: Theme }): JSX
             ? plural(found.length, "feature")
             : `${found.length.toLocaleString("en")} of ${plural(series.names.length, "feature")}`}
         </span>
-        <Exports model={model} />
+        <Select model={model} />
       </div>
     </figure>
   );

@@ -85,6 +85,7 @@ export function BumpPanel({ model, top, theme }: { model: Model; top: number; th
         <small>1 = most important of {plural(series.names.length, "feature")}</small>
       </figcaption>
       <Chart
+        name="Rank over steps"
         label={`Ranks of ${plural(shown.length, "feature")} over ${plural(series.steps.length, "step")}. ${words.slice(0, 5).join("; ")}.`}
         style={{ "--lanes": k + 1 } as CSSProperties}
         draw={draw}

@@ -3,6 +3,7 @@ import { effect } from "@preact/signals";
 import type { CSSProperties, JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { theme as shade } from "../host";
+import type { Picture } from "../export";
 import type { Context, Theme } from "./paint";
 
 export type Draw = (ctx: Context, width: number, height: number) => void;
@@ -61,7 +62,12 @@ interface Pointers {
   onPick?: (x: number, y: number, size: readonly [number, number]) => void;
 }
 
+/** The charts on screen by their names, to be drawn elsewhere. */
+export const onScreen = new Map<string, () => Picture>();
+
 interface Props extends Pointers {
+  /** under which it can be drawn elsewhere */
+  name?: string;
   label: string;
   class?: string;
   style?: CSSProperties;
@@ -72,7 +78,7 @@ interface Props extends Pointers {
 }
 
 /** Two canvases on top of each other: the picture, and the cheap layer that follows cursor and pointer. */
-export function Chart({ label, class: kind = "", style, draw, over, ...pointers }: Props): JSX.Element {
+export function Chart({ name, label, class: kind = "", style, draw, over, ...pointers }: Props): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const base = useRef<HTMLCanvasElement>(null);
   const top = useRef<HTMLCanvasElement>(null);
@@ -81,6 +87,18 @@ export function Chart({ label, class: kind = "", style, draw, over, ...pointers 
   const size = useSize(box);
   useLayoutEffect(() => paint(base.current, size, draw), [size, draw]);
   useEffect(() => effect(() => paint(top.current, size, over)), [size, over]);
+  useEffect(() => {
+    if (name === undefined) return;
+    const picture = (): Picture => {
+      const [width, height] = size;
+      const both = (ctx: Context): void => [draw, over].forEach((part) => part(ctx, width, height));
+      return { width, height, draw: both };
+    };
+    onScreen.set(name, picture);
+    return () => {
+      if (onScreen.get(name) === picture) onScreen.delete(name);
+    };
+  }, [name, size, draw, over]);
   useEffect(() => {
     const element = box.current;
     if (!element) return;

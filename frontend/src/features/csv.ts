@@ -21,15 +21,3 @@ export function toCsv(all: readonly Series[], featureNames: readonly string[]): 
   }
   return lines.join("\n") + "\n";
 }
-
-/** A file name from run and tag that every system accepts. */
-export const fileName = (run: string, tag: string): string =>
-  `${`${run}-${tag}`.replace(/[^\w.-]+/g, "_").slice(0, 80)}.csv`;
-
-export function download(name: string, content: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}

@@ -21,7 +21,7 @@ import { highlighted, hovered, type Model } from "./model";
 import { drawCursor, drawGaps, drawX, drawY, rule, style, text, veil, type Box, type Theme } from "./paint";
 import { envelope } from "./rank";
 import { curve, gapWord, type Series } from "./series";
-import { number, summary, unitWords } from "./words";
+import { bandWords, number, summary, unitWords } from "./words";
 
 /** Left for values, right for names; the same in every panel of a column so that their steps stand under each other. */
 export const gutters = (width: number): { left: number; right: number } => ({
@@ -29,7 +29,7 @@ export const gutters = (width: number): { left: number; right: number } => ({
   right: Math.round(Math.min(170, Math.max(92, width * 0.2))),
 });
 
-const tickWords = (v: number): string => String(Number(v.toPrecision(6))).replace("-", "−");
+export const tickWords = (v: number): string => String(Number(v.toPrecision(6))).replace("-", "−");
 
 /** Where things stand in a chart of this size. */
 function layout(model: Model, width: number, height: number, y: readonly [number, number], hasScore: boolean) {
@@ -55,8 +55,13 @@ function layout(model: Model, width: number, height: number, y: readonly [number
 function twin(other: Series, name: string, model: Model): { xs: number[]; y: Float64Array } | null {
   const f = other.names.indexOf(name);
   if (f < 0) return null;
-  const xs = axisValues(other, model.line.axis).filter((x) => x <= model.line.domain[1]);
-  return { xs, y: curve(other.mean, other, f).subarray(0, xs.length) };
+  const all = axisValues(other, model.line.axis);
+  const from = Math.max(
+    0,
+    all.findIndex((x) => x >= model.line.domain[0]),
+  );
+  const xs = all.slice(from).filter((x) => x <= model.line.domain[1]);
+  return { xs, y: curve(other.mean, other, f).subarray(from, from + xs.length) };
 }
 
 export function LinesPanel({ model, theme }: { model: Model; theme: Theme }): JSX.Element {
@@ -176,11 +181,12 @@ export function LinesPanel({ model, theme }: { model: Model; theme: Theme }): JS
           {series.kind === "importance" ? "Importance" : "Attribution"} over {AXIS_WORDS[model.line.axis]}
         </h2>
         <small>
-          {unitWords(series)}; bands: 95 %
+          {unitWords(series)}; band: {bandWords(series)}
           {chart.rest && `; grey: the other ${(series.names.length - shown.length).toLocaleString("en")}`}
         </small>
       </figcaption>
       <Chart
+        name="Importance over steps"
         label={summary(series, t, model.ordered)}
         draw={draw}
         over={over}

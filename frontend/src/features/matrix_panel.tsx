@@ -200,6 +200,7 @@ export function MatrixPanel({ model, theme }: { model: Model; theme: Theme }): J
       </figcaption>
       <div class="fx-stack">
         <Chart
+          name="Every feature at every step"
           label={`${plural(found.length, "feature")} by ${plural(series.steps.length, "step")} as colours. ${readOut}`}
           style={{ height: `${Math.min(TALLEST, Math.max(120, found.length * 16)) + 26}px` }}
           draw={draw}

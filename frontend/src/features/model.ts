@@ -1,14 +1,19 @@
 /** What the view shows, computed from the series, the cursor and the switches; and the switches themselves. */
 import { signal } from "@preact/signals";
 import { field, setting } from "../state";
+import type { Fold } from "./fold";
 import { axisAvailable, axisValues, edges, type AxisKind } from "./axis";
 import { slots } from "./paint";
 import { matcher, order, peaks } from "./rank";
-import { gapWord, rowAt, type Series } from "./series";
+import { ALONE, gapWord, rowAt, type Alone, type Series } from "./series";
 
 export const topK = setting("features.top", "10", ["5", "10", "20"]);
 export const rankBy = setting("features.rank", "step", ["step", "peak"]);
 export const colourBy = setting("features.colour", "root", ["root", "linear"]);
+/** Features that share a part of their name as one row. */
+export const foldBy = setting<Fold>("features.fold", "off", ["off", "beginning", "end"]);
+/** What stands beside the ranked bars: how a feature does without the model. */
+export const beside = setting<Alone | "none">("features.beside", "single_score", [...ALONE, "none"]);
 export const search = field<string>("features.search", "");
 /** The feature that stays highlighted, by name: names hold across runs and reloads. */
 export const pinned = field<string>("features.pin", "");
@@ -51,6 +56,9 @@ export interface Model {
   order: string;
   place: Map<number, number>;
   slots: Map<number, number>;
+  /** the features as they were logged, and which of them each row holds where features are folded */
+  columns: readonly string[];
+  parts: readonly (readonly number[])[] | null;
 }
 
 /** Row of the last step at or before the cursor: a run that skipped the step shows the one it had then. */
@@ -104,5 +112,7 @@ export function modelOf(
     order: wish.by === "peak" ? "of their peaks" : `at step ${series.steps[from] ?? ""}`,
     place: new Map(ordered.map((f, i) => [f, i + 1])),
     slots: slots(shown, ever),
+    columns: series.columns ?? series.names,
+    parts: series.parts,
   };
 }

@@ -21,6 +21,34 @@ export interface Series {
   score: number[];
   metric: string | null;
   missing: Map<number, string>;
+  /** whether its values add up to the change of the score */
+  additive: boolean;
+  /** runs that it is the mean of; low and high are then the lowest and highest of them */
+  members: readonly string[] | null;
+  /** names of the features as they were logged, and which of them each row holds, where features are folded */
+  columns: readonly string[] | null;
+  parts: readonly (readonly number[])[] | null;
+  /** how well each feature does alone, whatever the model: measures by name, of the last step that has them */
+  alone: Readonly<Partial<Record<Alone, Numbers>>> | null;
+}
+
+/** Measures of a feature that need no model. */
+export const ALONE = ["single_score", "mutual_information", "correlation"] as const;
+export type Alone = (typeof ALONE)[number];
+
+/** The last row of each measure that has a finite value; null where none is logged. */
+function aloneOf(answer: Answer, t: number, d: number): Series["alone"] {
+  const found: Partial<Record<Alone, Numbers>> = {};
+  for (const name of ALONE) {
+    const tensor = answer.arrays.get(name);
+    if (tensor?.shape[1] !== d) continue;
+    const all = floats(tensor, t * d);
+    for (let row = t - 1; row >= 0 && !found[name]; row--) {
+      const values = all.subarray(row * d, (row + 1) * d);
+      if (values.some(Number.isFinite)) found[name] = values;
+    }
+  }
+  return Object.keys(found).length ? found : null;
 }
 
 const floats = (tensor: Tensor | undefined, size: number): Numbers => {
@@ -63,6 +91,11 @@ export function seriesOf(run: string, info: TagInfo, answer: Answer): Series | n
     score: perStep(importance ? values("score") : rowMeans(values("output"), t)),
     metric,
     missing: new Map(answer.missing.map(({ step, reason }) => [step, reason])),
+    additive: info.additive === true,
+    members: null,
+    columns: null,
+    parts: null,
+    alone: aloneOf(answer, t, d),
   });
 }
 

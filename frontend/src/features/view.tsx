@@ -3,15 +3,18 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { Ready, useRequest } from "../async";
 import { runColour } from "../host";
-import { axis, run, runs, showRun, shownRuns, step, tag } from "../state";
+import { axis, groupBy, run, runs, showRun, shownRuns, step, tag } from "../state";
 import { BarsPanel } from "./bars_panel";
 import { BumpPanel } from "./bump_panel";
 import { useTheme } from "./chart";
+import { useFeatureExport } from "./exports";
+import { canFold, foldedBy, grouped, refusal, type Fold } from "./fold";
 import { loadAll, versionOf, type Loaded } from "./load";
 import { LinesPanel } from "./lines_panel";
 import { MatrixPanel } from "./matrix_panel";
 import {
   everOrder,
+  foldBy,
   highlighted,
   hovered,
   modelOf,
@@ -24,6 +27,7 @@ import {
   type Model,
 } from "./model";
 import { at, type Series } from "./series";
+import { SwarmPanel } from "./swarm_panel";
 import { number, plural, valueWords } from "./words";
 import { adopt } from "../style";
 import css from "./features.css?inline";
@@ -54,15 +58,57 @@ function Choice<T extends string>({
   );
 }
 
-function Bar({ model, loaded }: { model: Model; loaded: Loaded }): JSX.Element {
+/** The run that stands for a series: the first of a group. */
+const nameOf = (series: Series): string => series.members?.[0] ?? series.run;
+
+const FOLDS: readonly (readonly [Fold, string])[] = [
+  ["off", "no"],
+  ["beginning", "same beginning"],
+  ["end", "same end"],
+];
+
+/** Features that share a part of their name as one row, or why that would not be honest. */
+function Folding({ series }: { series: Series }): JSX.Element | null {
+  const names = series.columns ?? series.names;
+  const possible = FOLDS.filter(([one]) => canFold(names, one));
+  const why = refusal(series);
+  if (possible.length < 2) return null;
+  return (
+    <label class="pick" title={why || "Sums mean |attribution| of features whose names share a part"}>
+      <span>Fold</span>
+      <select
+        value={why ? "off" : foldBy.value}
+        disabled={why !== ""}
+        aria-describedby={why ? "fx-no-fold" : undefined}
+        onChange={(event) => (foldBy.value = event.currentTarget.value as Fold)}
+      >
+        {possible.map(([one, words]) => (
+          <option key={one} value={one}>
+            {words}
+          </option>
+        ))}
+      </select>
+      {why && (
+        <span class="sr" id="fx-no-fold">
+          {why}
+        </span>
+      )}
+    </label>
+  );
+}
+
+function Bar({ model, all }: { model: Model; all: readonly Series[] }): JSX.Element {
   return (
     <div class="fx-tools">
-      {loaded.series.length > 1 && (
+      {all.length > 1 && (
         <label class="pick">
           <span>Ranked by run</span>
-          <select value={model.series.run} onChange={(event) => showRun(event.currentTarget.value)}>
-            {loaded.series.map((one) => (
-              <option key={one.run}>{one.run}</option>
+          <select value={nameOf(model.series)} onChange={(event) => showRun(event.currentTarget.value)}>
+            {all.map((one) => (
+              <option key={one.run} value={nameOf(one)}>
+                {one.run}
+                {one.members && ` (${one.members.length} runs)`}
+              </option>
             ))}
           </select>
         </label>
@@ -94,6 +140,7 @@ function Bar({ model, loaded }: { model: Model; loaded: Loaded }): JSX.Element {
           ["peak", "their peak"],
         ]}
       />
+      <Folding series={model.series} />
     </div>
   );
 }
@@ -138,8 +185,13 @@ function ReadOut({ model }: { model: Model }): JSX.Element {
 
 function Panels({ loaded }: { loaded: Loaded }): JSX.Element {
   const theme = useTheme();
-  const series = loaded.series.find((one) => one.run === run.value?.name) ?? loaded.series[0];
-  const others = useMemo(() => loaded.series.filter((one) => one !== series), [loaded, series]);
+  const all = useMemo(
+    () => grouped(loaded.series, groupBy.value).map((one) => foldedBy(one, foldBy.value)),
+    [loaded, groupBy.value, foldBy.value],
+  );
+  const lead = run.value?.name ?? "";
+  const series = all.find((one) => one.run === lead || one.members?.includes(lead)) ?? all[0];
+  const others = useMemo(() => all.filter((one) => one !== series), [all, series]);
   const ever = useMemo(() => (series ? everOrder(series) : []), [series]);
   const line = useMemo(() => (series ? timeLine(series, axis.value) : null), [series, axis.value]);
   const wish = {
@@ -154,6 +206,7 @@ function Panels({ loaded }: { loaded: Loaded }): JSX.Element {
     [series, others, line, ever, ...Object.values(wish)],
   );
   last.current = model;
+  useFeatureExport(model);
   useEffect(() => {
     hovered.value = null;
   }, [series?.run, series?.tag]);
@@ -168,7 +221,7 @@ function Panels({ loaded }: { loaded: Loaded }): JSX.Element {
   const reason = model.series.missing.get(model.series.steps[model.t] ?? NaN);
   return (
     <div class="fx">
-      <Bar model={model} loaded={loaded} />
+      <Bar model={model} all={all} />
       {loaded.lost.map((one) => (
         <p class="notice" key={one.run}>
           Run “{one.run}” is not shown: {one.reason}
@@ -185,6 +238,7 @@ function Panels({ loaded }: { loaded: Loaded }): JSX.Element {
         <BarsPanel model={model} theme={theme} />
         <MatrixPanel model={model} theme={theme} />
         <BumpPanel model={model} top={wish.top} theme={theme} />
+        <SwarmPanel model={model} theme={theme} />
       </div>
     </div>
   );

@@ -1,5 +1,5 @@
 /** Numbers and states in words. */
-import { at, verdictAt, type Series, type Verdict } from "./series";
+import { at, verdictAt, type Alone, type Series, type Verdict } from "./series";
 
 /** Three significant digits, with powers of ten only where plain digits would mislead. */
 export function number(value: number): string {
@@ -39,9 +39,42 @@ export function valueWords(series: Series, t: number, f: number): string {
   const low = at(series.low, series, t, f);
   const high = at(series.high, series, t, f);
   const interval = Number.isFinite(low) && Number.isFinite(high) ? ` [${number(low)}, ${number(high)}]` : "";
-  const word = VERDICT_WORDS[state];
+  const word = series.members && state === "unclear" ? "runs disagree on its sign" : VERDICT_WORDS[state];
   return `${number(at(series.mean, series, t, f))}${interval}${word ? `, ${word}` : ""}`;
 }
+
+/** What a band or whisker is, in words. */
+export const bandWords = (series: Series): string =>
+  series.members ? `lowest to highest of ${series.members.length} runs` : "95 % interval";
+
+interface AloneWords {
+  name: string;
+  long: string;
+  what: string;
+  /** of the bars; null: of the values */
+  range: readonly [number, number] | null;
+}
+
+export const ALONE_WORDS: Record<Alone, AloneWords> = {
+  single_score: {
+    name: "alone",
+    long: "score of the feature alone",
+    what: "How well the feature alone tells the label: 1 is perfect; 0.5 is chance for classes, 0 for values",
+    range: [0, 1],
+  },
+  mutual_information: {
+    name: "mutual information",
+    long: "mutual information with the label",
+    what: "In nats; 0 is independent",
+    range: null,
+  },
+  correlation: {
+    name: "correlation",
+    long: "correlation with the label",
+    what: "From −1 to 1; 0 is none",
+    range: [-1, 1],
+  },
+};
 
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${count.toLocaleString("en")} ${count === 1 ? one : many}`;

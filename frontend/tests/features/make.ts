@@ -17,6 +17,11 @@ export function make(rows: number[][], half = 0.1, more: Partial<Series> = {}): 
     score: rows.map(() => 1),
     metric: "log loss",
     missing: new Map(),
+    additive: false,
+    members: null,
+    columns: null,
+    parts: null,
+    alone: null,
     ...more,
   };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Series as Answer, TagInfo } from "../../src/api";
-import { toCsv, fileName } from "../../src/features/csv";
+import { fileName } from "../../src/export/panel";
+import { toCsv } from "../../src/features/csv";
 import { groups, place } from "../../src/features/load";
 import { everOrder, modelOf, rowOfStep, timeLine } from "../../src/features/model";
 import { gapWord, seriesOf, useful, verdict, verdictAt } from "../../src/features/series";
@@ -107,7 +108,7 @@ describe("CSV", () => {
       'run,tag,step,feature,mean,low,high\n"a,""b""",importance,0,"x\ny",1,0.5,1.5\n' +
         '"a,""b""",importance,0,z,NaN,NaN,NaN\nrun,importance,0,z,,,\n',
     );
-    expect(fileName("../<run>", "a b")).toBe(".._run_-a_b.csv");
+    expect(fileName("../<run>-a b", "csv")).toBe(".._run_-a_b.csv");
   });
 });
 

@@ -55,6 +55,11 @@ const series: Series = {
   score: [0.7, 0.1],
   metric: "log_loss",
   missing: new Map(),
+  additive: false,
+  members: null,
+  columns: null,
+  parts: null,
+  alone: null,
 };
 
 describe("findings", () => {
