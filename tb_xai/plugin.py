@@ -683,7 +683,7 @@ def series(
             )
         found = {name: found[name] for name in dict.fromkeys((*axes, *figures))}
     else:
-        for large in ("prediction", "gradient_histogram"):
+        for large in ("prediction", "gradient_histogram", "grid"):
             found.pop(large, None)
     last = log.record(run, tag, int(found["steps"][-1])) if len(found["steps"]) else None
     names = log.feature_names(run, tag)
