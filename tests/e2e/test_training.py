@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -12,69 +11,19 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from benchmarks import kills
 from tb_xai import reader
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
-TRAINING = """
-import sys
-import keras, numpy as np
-from tb_xai.callbacks import IntegratedGradientsCallback, PermutationImportanceCallback
-from tb_xai.callbacks import SaliencyCallback
-
-log_dir, initial_epoch = sys.argv[1], int(sys.argv[2])
-rng = np.random.default_rng(0)
-x = rng.normal(size=(64, 12, 12, 1)).astype("float32")
-y = (x.mean((1, 2, 3)) > 0).astype(int)
-model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(),
-                          keras.layers.Dense(2, activation="softmax")])
-model.compile("sgd", "sparse_categorical_crossentropy")
-halves = np.arange(144).reshape(12, 12, 1) < 72
-say = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch + 1, flush=True))
-model.fit(x, y, epochs=100_000, initial_epoch=initial_epoch, verbose=0, callbacks=[
-    SaliencyCallback(log_dir, x[:16], y[:16]),
-    IntegratedGradientsCallback(log_dir, x[:16], y[:16], n_steps=4),
-    PermutationImportanceCallback(log_dir, x, y, n_repeats=2,
-                                  groups={"upper": halves, "lower": ~halves}),
-    say])
-"""
-TAGS = ["integrated_gradients", "permutation_importance", "saliency"]
-
 
 def test_a_killed_training_leaves_whole_steps_and_goes_on(tmp_path: Path) -> None:
-    chance = random.Random(7)
-    finished = 0
-    for _ in range(3):
-        with subprocess.Popen(
-            [sys.executable, "-c", TRAINING, str(tmp_path), str(finished)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
-        ) as process:
-            assert process.stdout is not None
-            first = process.stdout.readline()
-            assert first, "the training ended by itself"
-            time.sleep(chance.uniform(0, 0.5))
-            process.send_signal(signal.SIGKILL)
-            said = [first, *process.stdout.read().split("\n")]
-        last = max(int(line) for line in said if line.strip().isdigit())
-        log = reader.open(tmp_path)
-        assert sorted(log.tags(".")) == TAGS
-        for tag in TAGS:
-            found = log.steps(".", tag)
-            # Every step of a finished epoch is there; the one that was being written may be.
-            assert found == list(range(len(found)))
-            assert last <= found[-1] <= last + 1
-            assert log.missing(".", tag) == []
-        for step in log.steps(".", "saliency"):
-            values = log.arrays(".", "saliency", step)["x"]
-            assert values.shape == (16, 12, 12, 1)
-            assert np.isfinite(values).all()
-        finished = min(log.steps(".", tag)[-1] for tag in TAGS)
+    found = kills.kill(tmp_path, 6, seed=7)
+    assert found["steps"] >= 6
+    assert found["checked"] >= 6
 
 
 def demo(log_dir: Path, *arguments: str) -> list[str]:
