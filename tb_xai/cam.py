@@ -33,6 +33,7 @@ import numpy as np
 import tensorflow as tf
 
 from tb_xai import targets
+from tb_xai.folding import fold
 from tb_xai.gradients import BATCH_SIZE, Attribution, Binder, Inputs, Last, _each, check_inputs
 from tb_xai.targets import Target
 
@@ -562,6 +563,8 @@ class _Explain:
             tf.constant(_resize(int(old), new), masks.dtype)
             for old, new in zip(spatial, leaf.shape[1:-1], strict=True)
         ]
+        folded = fold(plan)
+        run = functools.partial(folded, folded.weights()) if folded else plan
         n = tf.shape(A)[0]
         total = n * k
         size = self._batch
@@ -578,7 +581,7 @@ class _Explain:
                 mask = tf.einsum(f"a{letters},x{letters[axis]}->a{new}", mask, matrix)
             rows = [tf.gather(part, i) for part in leaves]
             rows[at] *= tf.cast(mask[..., None], rows[at].dtype)
-            scores = plan(rows, _each(lambda t: tf.gather(t, i), y))[0]
+            scores = run(rows, _each(lambda t: tf.gather(t, i), y))[0]
             return step + 1, array.write(step, tf.ensure_shape(scores, (size,)))
 
         _, array = tf.while_loop(

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tb_xai import targets
+from tb_xai.folding import captured, fold, needed
 from tb_xai.targets import Target, log_odds
 
 SCALE = 2.0**13
@@ -336,7 +337,8 @@ def smooth_grad(
 
     Returns:
         A binder. Values are signed, in units of the target per unit of the input; ``stderr`` is
-        their standard error over pairs (NaN for one pair).
+        their standard error over pairs, so that ``1.96 * stderr`` covers the mean in 95 % of seeds
+        (widened for few pairs by Student's t; NaN for one).
 
     Raises:
         ValueError: ``n_samples`` below 1 or a negative ``stdev``.
@@ -373,7 +375,8 @@ def smooth_grad_squared(
         inputs: names (or positions) of the inputs to explain; None explains all.
 
     Returns:
-        A binder. Values are not negative, in squared units of the gradient, with ``stderr``.
+        A binder. Values are not negative, in squared units of the gradient, with ``stderr`` as
+        of `smooth_grad`.
 
     Raises:
         ValueError: ``n_samples`` below 1 or a negative ``stdev``.
@@ -451,7 +454,8 @@ def expected_gradients(
     Returns:
         A binder. Values are signed, in units of the target, and add up to ``output -
         baseline_output``, the mean target over the background, but for the reported gap. ``stderr``
-        is the standard error of independent draws, an upper estimate: these are balanced.
+        is the standard error of independent draws (widened for few by Student's t), an upper
+        estimate: these are balanced.
 
     Raises:
         ValueError: ``n_samples`` below 1, a negative ``stdev``, or a background that does not fit.
@@ -667,6 +671,7 @@ class _Explain:
     def _compile(self, space: _Space, layout: tuple[int, int, int], specs: list[Any]) -> Any:
         def traced(leaves: list[Any], y: Any, extra: list[Any]) -> dict[str, Any]:
             self._traces += 1
+            space.start()
             return self._recipe.graph(space, layout, leaves, y, extra)
 
         return tf.function(traced, autograph=False).get_concrete_function(*specs)
@@ -692,6 +697,8 @@ class _Space:
         self.shapes = [tuple(leaf.shape[1:]) for leaf in leaves]
         whole = tf.function(lambda x, labels: score.cross(self.pack(x), labels), autograph=False)
         self.plan = whole.get_concrete_function(leaves, y)
+        self.folded = fold(self.plan)
+        self.weights: list[Any] = []
         self.graph_def: Any = None
         self.wide = self.plan.structured_outputs[0].dtype
         self.outputs = tf.nest.flatten(self.plan.structured_outputs[1])
@@ -750,10 +757,21 @@ class _Space:
             found.append(tf.reshape(tf.add_n(parts), (parts[0].shape[0], *self.shapes[i])))
         return found
 
+    def start(self) -> None:
+        """Prepare for a graph that begins now; kernels are folded once in it, before all loops."""
+        self.weights = self.folded.weights() if self.folded else []
+
+    def run(self, rows: list[Any], y: Any) -> tuple[Any, Any]:
+        """Return scores and outputs of all inputs."""
+        if self.folded is not None:
+            return self.folded(self.weights, rows, y)  # type: ignore[no-any-return]
+        return self.plan(rows, y)  # type: ignore[no-any-return]
+
     def at(self, v: list[Any], rows: list[Any], y: Any) -> tuple[Any, Any]:
         """Return scores and outputs at ``v``; the model is traced in the current graph."""
         if not any(self.cuts):
-            return self.score(self.pack(self.replaced(v, rows)), y)
+            rows = self.replaced(v, rows)
+            return self.run(rows, y) if self.folded else self.score(self.pack(rows), y)
         rest, rows, fed = iter(v), list(rows), {}
         for i, cuts in zip(self.explained, self.cuts, strict=True):
             if not cuts:
@@ -827,7 +845,7 @@ class _Space:
             rows = [leaf[low:high] for leaf in leaves]
             labels = _each(lambda t: t[low * times : high * times], y)
             if move is None:
-                scores, outputs = self.plan(rows, labels)
+                scores, outputs = self.run(rows, labels)
             else:
                 scores, outputs = self.at(move(tf.range(low, high), rows), rows, labels)
             found = [scores, *tf.nest.flatten(outputs)]
@@ -887,14 +905,11 @@ class _Space:
         graph = self.plan.graph
         if self.graph_def is None:
             self.graph_def = graph.as_graph_def()
-        part = _needed(self.graph_def, {t.op.name for t in wanted})
+        part = needed(self.graph_def, {t.op.name for t in wanted})
         inside = {node.name for node in part.node}
         given = [*rows, *(t for t in tf.nest.flatten(y) if t is not None)]
-        here = tf.compat.v1.get_default_graph()
-        places = dict(zip((t.name for t in self.plan.inputs), given, strict=False))
-        first = len(self.plan.inputs) - len(self.plan.captured_inputs)
-        for place, weight in zip(self.plan.inputs[first:], self.plan.captured_inputs, strict=True):
-            places[place.name] = here.capture(weight)
+        places = captured(self.plan)
+        places |= {t.name: value for t, value in zip(self.plan.inputs, given, strict=False)}
         mapping = {k: t for k, t in (places | fed).items() if k.split(":")[0] in inside}
         return list(
             tf.graph_util.import_graph_def(
@@ -933,19 +948,6 @@ def _chosen_rows(place: Any) -> tuple[list[Any], bool]:
                 elif out.dtype.is_floating and tensor.dtype.is_floating:
                     differentiable = True
     return found, differentiable
-
-
-def _needed(graph: Any, wanted: set[str]) -> Any:
-    """Return the part of a graph definition that the wanted operations depend on."""
-    nodes = {node.name: node for node in graph.node}
-    waiting, seen = list(wanted), set(wanted)
-    while waiting:
-        before = {i.lstrip("^").split(":")[0] for i in nodes[waiting.pop()].input} - seen
-        seen |= before
-        waiting += before
-    part = tf.compat.v1.GraphDef(versions=graph.versions, library=graph.library)
-    part.node.extend(node for node in graph.node if node.name in seen)
-    return part
 
 
 _SAME = ("Identity", "Reshape", "ExpandDims", "Squeeze")
@@ -1390,8 +1392,19 @@ def _at_baseline(space: _Space, leaves: list[Any], y: Any, extra: list[Any]) -> 
 
 
 def _mean(mean: Any, deviation: Any, units: int) -> tuple[Any, Any]:
-    spread = tf.sqrt(deviation / (units * (units - 1))) if units > 1 else deviation * np.nan
-    return mean, spread
+    if units == 1:
+        return mean, deviation * np.nan
+    return mean, tf.sqrt(deviation / (units * (units - 1))) * small_sample(units)
+
+
+def small_sample(m: int) -> float:
+    """Return the factor by which 1.96 standard errors from m draws cover 95 % (Student's t)."""
+    z, v = 1.959964, m - 1
+    if v <= 5:
+        return (12.7062, 4.3027, 3.1824, 2.7764, 2.5706)[v - 1] / z
+    t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+    t += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    return float(t / z)
 
 
 def _mean_of_squares(mean: Any, deviation: Any, units: int) -> tuple[Any, Any]:

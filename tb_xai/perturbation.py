@@ -14,6 +14,7 @@ different examples draw independently.
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import math
 import zlib
@@ -25,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from tb_xai import targets
+from tb_xai.folding import fold
 from tb_xai.gradients import (
     BATCH_SIZE,
     Attribution,
@@ -32,6 +34,7 @@ from tb_xai.gradients import (
     Inputs,
     _each,
     check_inputs,
+    small_sample,
 )
 from tb_xai.targets import Target
 
@@ -835,6 +838,7 @@ class _Explain:
             lambda leaves, labels: self._score(self._pack(given, leaves), labels),
             autograph=False,
         ).get_concrete_function(leaf_specs, specs[2])
+        folded = fold(model)
         self._traces += 1
         wide, pattern = model.structured_outputs[0].dtype, model.structured_outputs[1]
         kinds = [wide, *(o.dtype for o in tf.nest.flatten(pattern))]
@@ -844,16 +848,14 @@ class _Explain:
         ]
         versions, background, own = plan.samples, plan.fill.rows, plan.fill.own
 
-        def forward(leaves: list[Any], y: Any) -> tuple[Any, list[Any]]:
+        def forward(run: Any, leaves: list[Any], y: Any) -> tuple[Any, list[Any]]:
             n = tf.shape(leaves[0])[0]
             count = (n + batch - 1) // batch
             arrays = [tf.TensorArray(kind, count, infer_shape=False) for kind in kinds]
 
             def body(k: Any, arrays: list[Any]) -> tuple[Any, list[Any]]:
                 part = slice(k * batch, tf.minimum((k + 1) * batch, n))
-                scores, outputs = model(
-                    [leaf[part] for leaf in leaves], _each(lambda t: t[part], y)
-                )
+                scores, outputs = run([leaf[part] for leaf in leaves], _each(lambda t: t[part], y))
                 found = [scores, *tf.nest.flatten(outputs)]
                 return k + 1, [a.write(k, f) for a, f in zip(arrays, found, strict=True)]
 
@@ -890,7 +892,8 @@ class _Explain:
         ) -> tuple[Any, list[Any], Any, list[Any]]:
             left = iter(texts)
             raw = [next(left) if cut else leaf for leaf, cut in zip(leaves, text, strict=True)]
-            output, outputs = forward(raw, y)
+            run = functools.partial(folded, folded.weights()) if folded else model
+            output, outputs = forward(run, raw, y)
             n = tf.shape(raw[0], tf.int64)[0]
             each = versions * background
             total = n * each
@@ -908,7 +911,7 @@ class _Explain:
                 at = tf.minimum(at, total - 1)
                 i, s, b = at // each, (at // background) % versions, at % background
                 rows, masks = perturbed(leaves, fill, tables, i, s, b)
-                scores, _ = model(rows, _each(lambda t: tf.gather(t, i), y))
+                scores, _ = run(rows, _each(lambda t: tf.gather(t, i), y))
                 if plan.moments is not None:
                     parts = plan.moments(masks, scores)
                     state = [
@@ -1420,17 +1423,7 @@ def _kernel_solve(
     leverage = np.minimum(w[-drawn:] * np.einsum("qp,qp->q", steps, tail), 0.99)
     psi = steps * (w[-drawn:] * residual / (1.0 - leverage))[:, None]
     psi -= psi.mean(axis=0)
-    return phi, np.sqrt((psi**2).sum(axis=0) * (drawn / (drawn - 1))) * _small_sample(drawn)
-
-
-def _small_sample(m: int) -> float:
-    """Return the factor by which 1.96 standard errors from m draws cover 95 % (Student's t)."""
-    z, v = 1.959964, m - 1
-    if v <= 5:
-        return (12.7062, 4.3027, 3.1824, 2.7764, 2.5706)[v - 1] / z
-    t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-    t += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
-    return float(t / z)
+    return phi, np.sqrt((psi**2).sum(axis=0) * (drawn / (drawn - 1))) * small_sample(drawn)
 
 
 def _exact_shapley(v: np.ndarray, p: int) -> np.ndarray:
@@ -1555,7 +1548,7 @@ def _orders(players: _Players, fill: _Fill, orders: int, seed: int, keys: list[i
         delta = np.broadcast_to((output - empty)[:, None, None], (len(v), orders, 1))
         contrast = np.concatenate([-delta, scores[..., 0] - scores[..., 1], delta], axis=2)
         joined = np.take_along_axis(np.diff(contrast, axis=2) / 2, ranks, axis=2)
-        error = joined.std(axis=1, ddof=1) / np.sqrt(orders) * _small_sample(orders)
+        error = joined.std(axis=1, ddof=1) / np.sqrt(orders) * small_sample(orders)
         return _Estimate(players, joined.mean(axis=1), error, empty=empty)
 
     return _Plan(fill, [ranks], orders * steps + 1, players.keep(coalition), estimate)
