@@ -44,6 +44,8 @@ STATIC_FILES = (
     "quality.js",
     "health.js",
     "text.js",
+    "inspect.js",
+    "painting.js",
     "figures.js",
     "charts.js",
     "series.js",
