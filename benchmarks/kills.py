@@ -85,6 +85,8 @@ def kill(log_dir: Path, kills: int, seed: int = 0) -> dict[str, float]:
             while True:
                 word, value = nursery.stdout.readline().split()
                 assert word != "dead", "the training ended by itself"
+                if word == "end":
+                    last = max(last, int(value))
                 if word == waits_for or (word == "begin" and int(value) > finished):
                     break
             time.sleep(chance.uniform(0, 0.3))
