@@ -45,6 +45,7 @@ STATIC_FILES = (
     "health.js",
     "text.js",
     "inspect.js",
+    "panels.js",
     "painting.js",
     "figures.js",
     "charts.js",
