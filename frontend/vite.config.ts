@@ -27,9 +27,16 @@ export default defineConfig({
           // what some of the views share, and the shell does not
           includeDependenciesRecursively: false,
           groups: [
-            { name: "core", test: /node_modules|src\/(api|features\/axis|groups|host|safetensors|state|steps|style|url)\.ts$/ },
+            {
+              name: "core",
+              test: /node_modules|rolldown\/runtime|src\/(api|features\/axis|groups|host|safetensors|state|steps|style|url)\.ts$/,
+            },
             { name: "figures", test: /src\/(colour|colour_tables|figures|spark)\.tsx?$/ },
-            { name: "charts", test: /src\/features\/(chart|labels|lines|matrix|paint)\.tsx?$/ },
+            {
+              name: "painting",
+              test: /src\/maps\/(cell|choice|columns|difference|legend|paint|pictures|rows|screen|series_paint|settings|sources|store|words)\.tsx?$/,
+            },
+            { name: "charts", test: /src\/(heat|features\/(chart|labels|lines|matrix|paint))\.tsx?$/ },
             { name: "series", test: /src\/features\/(load|series|rank|words)\.ts$/ },
           ],
         },

@@ -9,7 +9,7 @@ import { short } from "../colour";
 import { moveTo } from "../state";
 import { plotOf, type Shared } from "./detail";
 import { loadHistogram } from "./load";
-import { cssOf, drawCells, drawHoles, tableOf } from "./paint";
+import { cssOf, drawCells, drawHoles, tableOf } from "../heat";
 
 /** How large the entries of a layer's gradient are, over the steps: bins of |gradient| as rows, the largest on top. */
 export function Histogram({ health, line, axis, t, layer, ink, version }: Shared & { version: string }): JSX.Element {

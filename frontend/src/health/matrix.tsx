@@ -10,7 +10,8 @@ import { stepName } from "../step_bar";
 import { choose } from "./choice";
 import { valueWords, type Measure, type Ruler } from "./measures";
 import { at, type Health } from "./model";
-import { drawCells, drawHoles, drawName, drawSpell, drawVerdict, type Ink } from "./paint";
+import { drawCells, drawHoles } from "../heat";
+import { drawName, drawSpell, drawVerdict, type Ink } from "./paint";
 import { spells, worst } from "./states";
 
 /** Where the steps of all shown runs stand, so that their matrices lie under each other. */

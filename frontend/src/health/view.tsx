@@ -21,7 +21,8 @@ import { loadAll, type Loaded } from "./load";
 import { Matrix, type Line } from "./matrix";
 import { measureOf, MEASURES, rulerOf, type Measure, type Ruler } from "./measures";
 import { rowOf, type Health } from "./model";
-import { cssOf, tableOf, type Ink } from "./paint";
+import { cssOf, tableOf } from "../heat";
+import { type Ink } from "./paint";
 import { gravity, isBad, markOf, meaning, STATES, verdicts } from "./states";
 
 adopt(css);
