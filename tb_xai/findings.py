@@ -918,7 +918,8 @@ def _shortcut(table: _Table) -> Iterator[Finding]:
             }
             said = (
                 f"its share of the explanation went from {_percent(mean[0])} at step {steps[0]} to "
-                f"{_percent(mean[-1])}, on {_percent(float(np.mean(area)))} of the area"
+                f"{_percent(mean[-1])} at step {steps[-1]}, on {_percent(float(np.mean(area)))} of "
+                "the area"
             )
             if since is not None:
                 found.append((steps[since], steps[-1]))
@@ -1025,8 +1026,11 @@ def _one_place(table: _Table) -> Iterator[Finding]:
             found.append((where == edge, float(share[-1].mean()), since, where, share))
     if not found:
         return
-    # Where the whole edge speaks, its cells need no mention.
+    # Where the whole edge speaks, its cells need no mention, unless it is one of them that does.
     whole, _, first, where, share = max(found, key=lambda each: each[:2])
+    cell = max(found, key=lambda each: (not each[0], each[1]))
+    if whole and not cell[0] and cell[1] > share[-1].mean() / 2:
+        whole, _, first, where, share = cell
     name, mean = "border" if whole else _cell(where[0], h, w), share.mean(axis=1)
     what = (
         f"{_percent(mean[-1])} of all evidence is net evidence for the label from there"
@@ -1608,8 +1612,9 @@ def _masks(table: _Table, *, suspect: bool) -> dict[str, Floats]:
         if area is None or bool(about.get("suspect")) != suspect:
             continue
         shares = np.atleast_1d(np.asarray(area, np.float64))
-        n = len(table.records[-1].figures.get(f"mass.{name}", ()))
-        if np.isfinite(shares).all() and len(shares) in (1, n):
+        figures = table.records[-1].figures
+        known = {len(figures[k]) for k in (f"mass.{name}", f"signed.{name}") if k in figures}
+        if np.isfinite(shares).all() and (len(shares) == 1 or {len(shares)} == known):
             found[str(name)] = shares
     return found
 
@@ -1683,7 +1688,9 @@ def _percent(share: float) -> str:
 
 
 def _signed(share: float) -> str:
-    return f"{100 * share:+.0f} %" if abs(share) >= 0.1 else f"{100 * share:+.2g} %"
+    if abs(share) < 5e-4:
+        return "0 %"
+    return f"{100 * share:+.0f} %" if abs(share) >= 0.1 else f"{100 * share:+.1f} %"
 
 
 def _figure(value: float) -> str:

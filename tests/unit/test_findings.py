@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tb_xai import findings, reader, summary
 from tb_xai.findings import Finding, judge
@@ -48,6 +50,11 @@ def attribution(steps: int = 1, meta: dict[str, Any] | None = None, **figures: A
     ]
 
 
+GUESS = "no_better_than_guess"
+MOVES = "explanations_move_predictions_still"
+EX = "explanation"
+
+
 def only(found: list[Finding], rule: str) -> Finding:
     assert [f.rule for f in found] == [rule], found
     json.dumps(asdict(found[0]), allow_nan=False)
@@ -74,9 +81,22 @@ def test_a_dominant_feature_is_named_since_it_dominates() -> None:
     )
     assert f.text.endswith("since step 2.")
     assert f.evidence["share"] == pytest.approx(0.8)
-    # share_low from the delta method, a / (a + b) with a = 0.8, b = 0.2, by hand
+    # share_low from the delta method, a / (a + b) with a = 0.8, b = 0.2, by hand; at the fourth
+    # step the level is 0.01 / (4 * 5), one-sided: 3.2905 standard errors
     error = math.hypot(0.2 * 0.01, 0.8 * 0.01 * math.sqrt(3))
-    assert f.evidence["share_low"] == pytest.approx(0.8 - 2.5758 * error, abs=1e-4)
+    assert f.evidence["share_low"] == pytest.approx(0.8 - 3.2905 * error, abs=1e-4)
+
+
+def test_a_feature_that_dominates_for_one_step_is_a_note() -> None:
+    means = [[0.1, 0.1, 0.1, 0.1], [0.3, 0.1, 0.1, 0.1], [0.8, 0.1, 0.05, 0.05]]
+
+    def severity(means: list[list[float]]) -> str:
+        found = judge(importance(means))
+        return next(f.severity for f in found if f.rule == "dominant_feature")
+
+    assert severity(means) == "info"
+    assert severity([*means, means[-1]]) == "warning"
+    assert severity(means[-1:]) == "warning"  # explained once: there is nothing to wait for
 
 
 @pytest.mark.parametrize(
@@ -106,11 +126,92 @@ def test_features_at_zero_are_counted_and_named() -> None:
     assert f.severity == "info"
     assert f.evidence == {"features": [2, 3], "count": 2, "of": 4, "exactly_zero": 1}
     assert "2 of 4 features cannot be told from zero, 1 of them exactly zero: feature 2" in f.text
-    nothing = only(judge(importance([[0.0] * 3, [0.01] * 3])), "indistinguishable_from_zero")
-    assert nothing.severity == "warning"
-    assert "no feature matters" in nothing.text
+
+
+def test_a_model_that_is_no_better_than_a_guess() -> None:
+    nothing = [0.01] * 3
+    f = only(judge(importance([[0.0] * 3, nothing, nothing], 0.01, [0.7, 0.69, 0.69])), GUESS)
+    assert (f.severity, f.first_step, f.last_step) == ("warning", 1, 2)
+    assert f.text.startswith("None of 3 features matters since step 1 (log_loss 0.69): ")
+    assert (f.evidence["name"], f.evidence["of"]) == ("labels", 3)
     # The untrained model is not blamed for knowing nothing.
     assert judge(importance([[0.0] * 3])) == []
+    # One useful feature is enough, and features that do harm are none.
+    assert GUESS not in {f.rule for f in judge(importance([nothing, [0.01, 0.01, 0.1]]))}
+    assert GUESS in {f.rule for f in judge(importance([nothing, [0.01, 0.01, -0.1]]))}
+    # Unused: exactly zero, without any error.
+    f = only(judge(importance([[0.0] * 3] * 2, 0.0)), GUESS)
+    assert f.evidence["exactly_zero"] == 3
+    assert "that of 3 is exactly zero" in f.text
+    # It was so, and is no longer.
+    assert GUESS not in {f.rule for f in judge(importance([nothing, nothing, [0.5, 0.3, 0.2]]))}
+
+
+def with_baseline(**figures: Sequence[float]) -> list[Record]:
+    """Three healthy steps, of which the first holds what is logged once."""
+    d = len(next(iter(figures.values())))
+    records = importance([[0.3] * d] * 3)
+    first = {**records[0].figures, **{k: np.array(v, float) for k, v in figures.items()}}
+    later = {k: np.full(d, math.nan) for k in figures}
+    return [
+        Record("pi", 0, 0.0, "importance", records[0].meta, first),
+        *(
+            Record("pi", r.step, 0.0, "importance", r.meta, {**r.figures, **later})
+            for r in records[1:]
+        ),
+    ]
+
+
+def test_a_column_that_tells_the_label_alone_is_named() -> None:
+    scores = {
+        "single_score": [0.7, 0.99, 0.6],
+        "single_low": [0.65, 0.97, 0.5],
+        "single_high": [0.75, 1.0, 0.7],
+    }
+    f = only(judge(with_baseline(**scores), ["age", "outcome_code", "pay"]), "leaked_column")
+    assert (f.severity, f.first_step, f.last_step) == ("warning", 0, 2)
+    assert f.text.startswith("'outcome_code' alone tells the label almost without error (score")
+    assert (f.evidence["name"], f.evidence["score_low"]) == ("outcome_code", 0.97)
+    # Sure of 0.95 only as far as the rows allow.
+    assert judge(with_baseline(**{**scores, "single_low": [0.65, 0.94, 0.5]})) == []
+    # Several good columns, or one that is not clear of the next, are a note.
+    good = {
+        "single_score": [0.98, 0.99, 0.6],
+        "single_low": [0.96, 0.97, 0.5],
+        "single_high": [0.99, 1.0, 0.7],
+    }
+    f = only(judge(with_baseline(**good)), "leaked_column")
+    assert (f.severity, f.evidence["features"]) == ("info", [0, 1])
+    near = {**scores, "single_high": [0.98, 1.0, 0.7]}
+    assert only(judge(with_baseline(**near)), "leaked_column").severity == "info"
+    # Constant columns have no score; logs without intervals are judged by the score itself.
+    alone = {"single_score": [math.nan, 0.99, 0.6]}
+    assert only(judge(with_baseline(**alone)), "leaked_column").evidence["feature"] == 1
+    assert judge(with_baseline(single_score=[math.nan] * 3)) == []
+
+
+def test_an_unscaled_column_is_named() -> None:
+    f = only(judge(with_baseline(scale=[1.0, 1000.0, 0.5, 2.0])), "unscaled_feature")
+    assert (f.severity, f.first_step, f.last_step) == ("warning", 0, 2)
+    assert f.evidence["name"] == "feature 1"
+    assert f.evidence["ratio"] == pytest.approx(1000 / 1.5)
+    assert "is not scaled: 667 times as wide as the median column" in f.text
+    f = only(judge(with_baseline(scale=[1, 1, 1, 1, 1, 300, 2000.0])), "unscaled_feature")
+    assert f.evidence["features"] == [6, 5]
+    for scale in ([1.0, 90.0, 1.0, 1.0], [1.0, 1000.0, 0.0, math.nan], [0.0, 0.0, 0.0, 0.0]):
+        assert judge(with_baseline(scale=scale)) == []
+
+
+def test_an_untrained_model_that_sees_one_feature_only() -> None:
+    mean = np.array([[0.97, 0.01, 0.01, 0.01], [0.3, 0.2, 0.2, 0.2]])
+    figures = {"mean_abs": mean, "mean_abs_high": mean + 0.002}
+    f = only(judge(attribution(2, {"additive": True}, **figures)), "unscaled_feature")
+    assert (f.severity, f.first_step, f.last_step, f.evidence["feature"]) == ("warning", 0, 1, 0)
+    assert judge(attribution(2, {"additive": False}, **figures)) == []  # slopes have units
+    later = attribution(2, {"additive": True}, **figures)[1:]
+    assert judge(later) == []  # what a trained model prefers is another matter
+    wide = {"mean_abs": mean, "mean_abs_high": mean + 0.3}
+    assert judge(attribution(2, {"additive": True}, **wide)) == []
 
 
 def test_a_rising_share_is_a_hint() -> None:
@@ -220,16 +321,282 @@ def test_a_large_completeness_gap() -> None:
 def test_classes_that_flip_late() -> None:
     classes = np.zeros((8, 10), int)
     classes[1, :] = 1  # early: no matter
-    classes[7, :3] = 2
+    classes[7, :3] = 1
     f = only(judge(attribution(8, predicted=classes)), "class_flips")
     assert (f.severity, f.first_step, f.last_step) == ("warning", 7, 7)
-    assert f.evidence == {"examples": [0, 1, 2], "count": 3, "of": 10, "flips": 3}
+    assert f.evidence == {
+        "examples": [0, 1, 2],
+        "count": 3,
+        "of": 10,
+        "flips": 3,
+        "flipped_back": 3,
+    }
     assert "3 of 10 examples still changed after step 5" in f.text
-    classes[7, 1:3] = 0
+    classes[7, :3] = 2  # to a class they never had: they may just have been learned
+    f = only(judge(attribution(8, predicted=classes)), "class_flips")
+    assert (f.severity, f.evidence["flipped_back"]) == ("info", 0)
+    classes[7, :3] = [1, 0, 0]
     assert only(judge(attribution(8, predicted=classes)), "class_flips").severity == "info"
     classes[7, 0] = -1  # unknown is not another class
     assert judge(attribution(8, predicted=classes)) == []
     assert judge(attribution(3, predicted=[[0, 0], [1, 1], [0, 0]])) == []  # no late to speak of
+
+
+# --- places
+
+
+def spread(mean: Sequence[float], sd: float, n: int = 24) -> np.ndarray:
+    """Figures (t, n) with exactly these means, and this standard deviation over examples."""
+    z = np.sin(np.arange(n) * 1.7)
+    z = (z - z.mean()) / z.std(ddof=1)
+    return np.asarray(mean)[:, None] + sd * z
+
+
+def masks(area: float = 0.1, n: int = 24, *, suspect: bool = True) -> dict[str, Any]:
+    return {"masks": {"logo": {"area": [area] * n, "suspect": suspect}}}
+
+
+def test_a_shortcut_is_seen_in_the_magnitudes_of_a_place() -> None:
+    mass = spread([0.1, 0.11, 0.3, 0.4], 0.05)
+    mass[2:] += spread([0.0, 0.0], 0.01)[:, ::-1]  # paired differences are not all the same
+    f = only(judge(attribution(4, masks(), **{"mass.logo": mass})), "shortcut")
+    assert (f.severity, f.first_step, f.last_step, f.view) == ("warning", 2, 3, "maps")
+    assert f.evidence["name"] == "logo"
+    assert f.evidence["mass"] == pytest.approx(0.4)
+    assert "'logo' must not matter, and does since step 2: its share of the explanation" in f.text
+    assert "from 10 % at step 0 to 40 % at step 3, on 10 % of the area" in f.text
+    for rows, area in (
+        (mass, 0.3),  # no more than its area
+        (mass[[3, 2]], 0.1),  # it was there at first: nothing emerged
+        (spread([0.1, 0.2], 0.4), 0.1),  # the rise is sure, that it is above the area is not
+        (mass[::-1], 0.1),  # it went away
+    ):
+        found = judge(attribution(len(rows), masks(area), **{"mass.logo": rows}))
+        assert "shortcut" not in {f.rule for f in found}
+    assert judge(attribution(4, masks(suspect=False), **{"mass.logo": mass})) == []
+
+
+def test_a_shortcut_is_seen_in_the_votes_of_a_place() -> None:
+    """A bright border holds half of each map; only where it tells the label does it vote."""
+    figures = {
+        "mass.logo": spread([0.6, 0.45, 0.45], 0.1),
+        "signed.logo": spread([0.0, 0.15, 0.3], 0.1),
+    }
+    additive = {"additive": True}
+    f = only(judge(attribution(3, masks(0.5) | additive, **figures)), "shortcut")
+    assert (f.first_step, f.last_step) == (1, 2)
+    assert f.evidence["vote"] == pytest.approx(0.3)
+    assert "from 0 % at step 0 to +30 % of all; its share of the explanation" in f.text
+    assert judge(attribution(3, masks(0.5), **figures)) == []  # signs of slopes are no votes
+    idle = figures | {"signed.logo": spread([0.0, 0.01, 0.02], 0.01)}
+    assert judge(attribution(3, masks(0.5) | additive, **idle)) == []  # sure, and too little
+    noisy = figures | {"signed.logo": spread([0.0, 0.15, 0.15], 0.5)}
+    assert judge(attribution(3, masks(0.5) | additive, **noisy)) == []
+    # A network that had learned it before the first logged step.
+    before = {"signed.logo": spread([0.4, 0.4], 0.1)}
+    assert only(judge(attribution(2, masks() | additive, **before)), "shortcut").first_step == 0
+
+
+def test_evidence_that_leaves_its_mask() -> None:
+    mass = spread([0.5, 0.45, 0.2], 0.05)
+    f = only(
+        judge(attribution(3, masks(0.4, suspect=False), **{"mass.logo": mass})),
+        "evidence_leaves_mask",
+    )
+    assert (f.severity, f.first_step, f.evidence["name"]) == ("warning", 2, "logo")
+    assert judge(attribution(3, masks(0.1, suspect=False), **{"mass.logo": mass})) == []
+    assert judge(attribution(3, masks(0.4), **{"mass.logo": mass})) == []
+
+
+def test_masks_that_do_not_fit_are_left_out() -> None:
+    mass = spread([0.1, 0.5], 0.05)
+    for about in (None, 3, {"logo": 3}, {"logo": {"suspect": True}}, {"other": {"area": 0.1}}):
+        assert judge(attribution(2, {"masks": about}, **{"mass.logo": mass})) == []
+    wrong = {"logo": {"area": [0.1] * 7, "suspect": True}}
+    assert judge(attribution(2, {"masks": wrong}, **{"mass.logo": mass})) == []
+    one = {"logo": {"area": 0.1, "suspect": True}}
+    assert only(judge(attribution(2, {"masks": one}, **{"mass.logo": mass})), "shortcut")
+    mass[1] = np.nan  # undefined: nothing is said
+    assert judge(attribution(2, masks(), **{"mass.logo": mass})) == []
+
+
+def cells(steps: int, votes: dict[int, Sequence[float]], sd: float, n: int = 24) -> list[Record]:
+    """Image records whose cells of 4 x 4 vote like this on average; others are noise around 0."""
+    rng = np.random.default_rng(5)
+    about = {
+        "inputs": {"x": {"shape": [28, 28, 1]}},
+        "additive": True,
+        "grid": [4, 4],
+    }
+    table = 0.02 * rng.normal(size=(steps, n, 16))
+    for cell, mean in votes.items():
+        table[:, :, cell] = spread(mean, sd, n)
+    return [
+        Record("ig", t, 0.0, "attribution", about, {"grid_signed": table[t]}) for t in range(steps)
+    ]
+
+
+def test_a_mark_in_the_corner_is_found_without_a_hint() -> None:
+    f = only(judge(cells(3, {3: [0.0, 0.1, 0.2]}, 0.05)), "one_place")
+    assert (f.severity, f.first_step, f.last_step) == ("warning", 1, 2)
+    assert (f.evidence["name"], f.evidence["cells"]) == ("top right corner", [3])
+    assert "since step 1: the top right corner. 20 % of all evidence" in f.text
+    assert (
+        judge(cells(3, {4: [0.0, 0.1, 0.2]}, 0.05))[0].evidence["name"]
+        == "cell in row 2, column 1 of 4 x 4"
+    )
+    # The middle of pictures is where things are; what differs between pictures is no mark.
+    assert judge(cells(3, {5: [0.0, 0.1, 0.2]}, 0.05)) == []
+    assert judge(cells(3, {3: [0.0, 0.1, 0.2]}, 0.25)) == []
+    assert judge(cells(3, {3: [0.2, 0.2, 0.2]}, 0.05)) == []
+    assert judge(cells(3, {3: [0.0, 0.02, 0.04]}, 0.01)) == []
+
+
+def test_a_frame_is_found_without_a_hint() -> None:
+    edge = [c for c in range(16) if c not in (5, 6, 9, 10)]
+    f = only(judge(cells(3, {c: [0.0, 0.02, 0.03] for c in edge}, 0.02)), "one_place")
+    assert (f.evidence["name"], f.evidence["cells"]) == ("border", edge)
+    assert f.evidence["share"] == pytest.approx(0.36)
+    inner = {c: [0.0, 0.1, 0.12] for c in (5, 6, 9, 10)}
+    assert judge(cells(3, {c: [0.0, 0.02, 0.03] for c in edge} | inner, 0.02)) == []
+
+
+def test_unsigned_maps_that_sit_in_one_cell() -> None:
+    about = {"inputs": {"x": {"shape": [28, 28, 1]}}, "grid": [4, 4]}
+
+    def records(cell: int, share: Sequence[float]) -> list[Record]:
+        table = np.zeros((len(share), 24, 16))
+        table[:, :, cell] = spread(share, 0.05)
+        return [
+            Record("cam", t, 0.0, "attribution", about, {"grid": rows})
+            for t, rows in enumerate(table)
+        ]
+
+    f = only(judge(records(0, [0.1, 0.35])), "one_place")
+    assert f.evidence["name"] == "top left corner"
+    assert "35 % of each explanation lie there" in f.text
+    assert judge(records(5, [0.1, 0.35])) == []
+    assert only(judge(records(5, [0.1, 0.6])), "one_place").evidence["cells"] == [5]
+    for grid in (None, 4, [4], [2, 8], ["a", 4]):
+        odd = [
+            Record("cam", r.step, 0.0, r.kind, about | {"grid": grid}, r.figures)
+            for r in records(0, [0.1, 0.35])
+        ]
+        assert judge(odd) == []
+
+
+# --- quality
+
+
+def test_explanations_that_are_unstable() -> None:
+    f = only(judge(attribution(3, max_sensitivity=spread([0.2, 1.5, 1.6], 0.3))), "unstable_" + EX)
+    assert (f.severity, f.first_step, f.view) == ("warning", 1, "quality")
+    assert judge(attribution(3, max_sensitivity=spread([0.2, 0.9, 0.9], 0.3))) == []
+    assert judge(attribution(3, max_sensitivity=spread([1.1] * 3, 2.0))) == []
+
+
+def test_explanations_that_are_unfaithful() -> None:
+    f = only(judge(attribution(2, faithfulness=spread([0.3, -0.4], 0.2))), "unfaithful_" + EX)
+    assert (f.severity, f.first_step, f.evidence["name"]) == ("info", 1, "faithfulness")
+    assert judge(attribution(2, faithfulness=spread([0.3, 0.0], 0.2))) == []
+    late = {"deletion": spread([0.6, 0.6], 0.05), "deletion_random": spread([0.5, 0.5], 0.03)}
+    f = only(judge(attribution(2, **late)), "unfaithful_" + EX)
+    assert f.evidence["name"] == "deletion"
+    early = {"deletion": late["deletion_random"], "deletion_random": late["deletion"]}
+    assert judge(attribution(2, **early)) == []
+
+
+def test_explanations_that_do_not_depend_on_the_weights() -> None:
+    figures = {"randomisation": spread([0.95, 0.95], 0.05)}
+    f = only(judge(attribution(2, **figures)), "insensitive_to_parameters")
+    assert (f.severity, f.first_step, f.view) == ("warning", 0, "quality")
+    assert judge(attribution(2, randomisation=spread([0.5, 0.7], 0.1))) == []
+
+
+def in_cells(rows: np.ndarray, **figures: Any) -> list[Record]:
+    """Image records with the magnitudes of cells (t, n, 16) and other figures (t, n)."""
+    about = {"grid": [4, 4]}
+    return [
+        Record(
+            "s", t, 0.0, "attribution", about, {"grid": r, **{k: v[t] for k, v in figures.items()}}
+        )
+        for t, r in enumerate(rows)
+    ]
+
+
+def test_explanations_that_stay_while_outputs_move() -> None:
+    rng = np.random.default_rng(3)
+    first = rng.dirichlet(np.ones(16), size=12)
+    same = np.stack([first] * 3) + 1e-3 * rng.random((3, 12, 16))
+    output = spread([0.1, 2.0, 4.0], 0.3, 12)
+    f = only(judge(in_cells(same, output=output)), "explanation_never_moved")
+    assert (f.severity, f.first_step, f.last_step) == ("info", 1, 2)
+    assert judge(in_cells(same, output=spread([2.0, 2.1, 2.2], 0.3, 12))) == []
+    other = np.stack([first, rng.dirichlet(np.ones(16), size=12), first[::-1]])
+    assert judge(in_cells(other, output=output)) == []
+
+
+def test_explanations_that_move_while_predictions_stay() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.dirichlet(np.full(16, 0.3), size=(2, 12))
+    rows = np.stack([a, a, a, a, b, b])
+    output = spread([0.0, 3.0, 4.0, 4.0, 4.0, 4.01], 0.3, 12)
+    classes = np.ones((6, 12), np.int32)
+    f = only(judge(in_cells(rows, output=output, predicted=classes)), MOVES)
+    assert (f.severity, f.first_step, f.last_step) == ("warning", 4, 5)
+    flips = classes.copy()
+    flips[5, 0] = 0
+    for figures in (
+        {"output": output, "predicted": flips},
+        {"output": spread([0.0, 3.0, 4.0, 4.0, 5.0, 6.0], 0.3, 12), "predicted": classes},
+    ):
+        assert MOVES not in {f.rule for f in judge(in_cells(rows, **figures))}
+    still = judge(in_cells(rows[[0] * 6], output=output, predicted=classes))
+    assert MOVES not in {f.rule for f in still}
+
+
+# --- health
+
+
+def health(*states: Sequence[str], **meta: Any) -> list[Record]:
+    layers = [f"dense_{i}" for i in range(len(states[0]))]
+    about = {"layers": layers, "n": 64, **meta}
+    return [
+        Record("model_health", t, 0.0, "health", {**about, "states": list(words)})
+        for t, words in enumerate(states)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "rule", "severity"),
+    [
+        ("not finite", "not_finite_layers", "alarm"),
+        ("exploding", "exploding_gradients", "alarm"),
+        ("dead", "dead_units", "warning"),
+        ("saturated", "saturated_units", "warning"),
+        ("vanishing", "vanishing_gradients", "warning"),
+    ],
+)
+def test_layers_that_are_not_healthy_are_named(word: str, rule: str, severity: str) -> None:
+    good = ["healthy", "frozen", "healthy"]
+    f = only(judge(health(good, good, ["healthy", "frozen", word], [word, "frozen", word])), rule)
+    assert (f.severity, f.first_step, f.last_step, f.view) == (severity, 2, 3, "health")
+    assert f.evidence["layers"] == ["dense_0", "dense_2"]
+    assert f.evidence["since"] == [3, 2]
+    assert "2 of 3 layers" in f.text
+    assert "since step 2: dense_0, dense_2." in f.text
+    f = only(judge(health(["healthy", word])), rule)
+    assert f.evidence["name"] == "dense_1"
+    assert judge(health([word, "healthy"], ["healthy", "healthy"])) == []  # it recovered
+    assert judge(health([word], ["healthy"], [word]))[0].first_step == 2
+
+
+def test_health_records_without_words_say_nothing() -> None:
+    dead = ["dead", "dead"]
+    assert judge(health(dead, layers=None)) == []
+    assert judge(health(dead, layers=["a"])) == []
+    broken = [Record("h", 0, 0.0, "health", {"layers": ["a"], "states": 3})]
+    assert judge(broken) == []
 
 
 # --- robustness
@@ -324,6 +691,123 @@ def test_untrained_noise_is_no_shortcut() -> None:
     assert flagged <= 20
 
 
+@pytest.mark.parametrize("freedom", [2, 3, 4, 7, 12, 31, 64, 199, 200])
+def test_students_tail(freedom: int) -> None:
+    t = np.array([-3.0, -0.5, 0.0, 0.3, 1.0, 2.5, 4.0, 6.0])
+    expected = stats.t.sf(t, freedom)
+    assert findings._student_tail(t, freedom) == pytest.approx(expected, rel=1e-6, abs=1e-13)
+    assert findings._student_tail(np.array([np.inf]), freedom) == pytest.approx(0, abs=1e-13)
+
+
+def test_levels_of_all_steps_add_up_to_the_error_rate() -> None:
+    levels = findings._levels(100_000, 4)
+    assert levels.sum() == pytest.approx(findings.ERROR_RATE / 4, rel=1e-4)
+    assert levels.sum() < findings.ERROR_RATE / 4
+    limits = findings._limits(5, 3)
+    assert stats.norm.sf(limits) == pytest.approx(findings._levels(5, 3), rel=1e-6)
+    assert findings._limits(3, 3) == pytest.approx(limits[:3])
+
+
+def test_a_test_keeps_its_level_over_all_steps_of_a_run() -> None:
+    """Of runs at exactly the border, the share that is ever flagged, judged at every step."""
+    rng = np.random.default_rng(6)
+    runs, steps, n = 3000, 12, 16
+    ever = 0
+    for _ in range(runs):
+        excess = rng.normal(size=(steps, n))
+        ever += any(findings._surely(excess[:t], 1)[-1] for t in range(1, steps + 1))
+    expected = findings._levels(steps, 1).sum() * runs
+    assert expected / 2 < ever < expected + 3 * math.sqrt(expected), ever
+
+
+def still_records(rng: np.random.Generator, steps: int, n: int) -> list[list[Record]]:
+    """Every figure that a rule reads, as noise around constants of every example."""
+
+    def around(
+        low: float, high: float, sd: float, shape: tuple[int, ...] = (), skew: bool = False
+    ) -> np.ndarray:
+        truth = rng.uniform(low, high, size=(n, *shape))
+        noise = rng.normal(size=(steps, n, *shape))
+        if skew:  # shares are: mostly small, sometimes large
+            noise = rng.exponential(size=noise.shape) - 1
+        return truth + sd * noise
+
+    grid = rng.dirichlet(np.ones(16), size=(n,)) + 0.01 * rng.normal(size=(steps, n, 16))
+    votes = 0.3 * rng.dirichlet(np.ones(16), size=(n,)) + 0.02 * rng.normal(size=(steps, n, 16))
+    figures = {
+        "output": around(1, 5, 0.3),
+        "predicted": np.zeros((steps, n), np.int32),
+        "sum_abs": around(1, 2, 0.1),
+        "entropy": around(4, 5, 0.1),
+        "gap": np.abs(around(0, 0.02, 0.005)),
+        "mass.logo": around(0.02, 0.2, 0.05, skew=True),
+        "signed.logo": around(-0.02, 0.06, 0.05, skew=True),
+        "mass.object": around(0.3, 0.7, 0.1),
+        "max_sensitivity": around(0.1, 1.2, 0.3, skew=True),
+        "faithfulness": around(-0.2, 0.5, 0.3),
+        "deletion": around(0.2, 0.5, 0.1),
+        "deletion_random": around(0.2, 0.5, 0.1),
+        "randomisation": around(0.3, 0.95, 0.1),
+        "grid": grid,
+        "grid_signed": votes,
+    }
+    about = {
+        "inputs": {"x": {"shape": [28, 28, 1], "kind": "image"}},
+        "grid": [4, 4],
+        "masks": {
+            "logo": {"area": [0.1] * n, "suspect": True},
+            "object": {"area": [0.5] * n, "suspect": False},
+        },
+    }
+    runs = [
+        [
+            Record(tag, t, 0.0, "attribution", about | {"additive": additive}, row)
+            for t in range(steps)
+            for row in [{k: v[t] for k, v in figures.items()}]
+        ]
+        for tag, additive in (("ig", True), ("saliency", False))
+    ]
+    d = 8
+    truth, stderr = rng.choice([0.05, 0.1, 0.2, 0.4], size=d), rng.uniform(0.01, 0.04, size=d)
+    means = truth + stderr * rng.normal(size=(steps, d))
+    scores = 0.5 + 0.01 * rng.normal(size=steps)
+    records = importance(means, stderr, scores)
+    single = {"single_score": rng.uniform(0.5, 0.9, d), "scale": rng.uniform(0.5, 2, d)}
+    records[0] = Record(
+        "pi", 0, 0.0, "importance", records[0].meta, {**records[0].figures, **single}
+    )
+    return [*runs, records, health(*[["healthy"] * 4] * steps)]
+
+
+@pytest.mark.parametrize("n", [6, 24])
+def test_runs_that_stand_still_are_flagged_in_at_most_one_of_twenty(n: int) -> None:
+    """All rules, on two attribution tags, importances and health; judged at every step."""
+    rng = np.random.default_rng(n)
+    runs, steps = 120, 9
+    flagged: Counter[str] = Counter()
+    for _ in range(runs):
+        rules = {
+            f.rule
+            for records in still_records(rng, steps, n)
+            for t in range(1, steps + 1)
+            for f in judge([r for r in records if r.step < t])
+            if f.rule != "indistinguishable_from_zero"  # true of what is below its interval
+        }
+        flagged.update(rules)
+        flagged["any"] += bool(rules)
+    assert flagged["any"] <= 0.05 * runs, flagged
+
+
+def test_judging_a_long_training_is_cheap() -> None:
+    records = still_records(np.random.default_rng(0), 1000, 32)
+    for tag in records:
+        judge(tag)
+        began = time.process_time()
+        judge(tag)
+        spent = time.process_time() - began
+        assert spent < 0.25, (tag[0].tag, spent)  # some 20 ms, and room for a busy machine
+
+
 # --- through a log directory
 
 
@@ -347,9 +831,11 @@ def test_findings_of_a_log_directory(tmp_path: Path) -> None:
     found = findings.find(log, run)
     assert [(f.severity, f.rule, f.tag) for f in found] == [
         ("warning", "all_zero", "ig"),
-        ("warning", "dominant_feature", "pi"),
+        ("info", "dominant_feature", "pi"),
         ("info", "rising_share", "pi"),
     ]
+    (early,) = findings.find(log, run, until=0)
+    assert (early.rule, early.last_step) == ("all_zero", 0)
     assert "'bob'" in found[0].text
     assert "'id'" in found[1].text.lower()
     with pytest.raises(LookupError):
