@@ -100,7 +100,7 @@ function Bar({ model, f, domain, looks }: Omit<RowProps, "i" | "alone">): JSX.El
   const drawn = state === "unclear" || state === "above" || state === "below";
   const [a, b] = [percent(Math.min(0, mean)), percent(Math.max(0, mean))];
   const reach = percent(Math.max(0, mean, Number.isFinite(high) ? high : 0));
-  const word = state === "unclear" && reach < 45 ? VERDICT_WORDS.unclear : state === "below" ? VERDICT_WORDS.below : "";
+  const word = state === "unclear" && reach < 45 ? "may be 0" : state === "below" ? VERDICT_WORDS.below : "";
   return (
     <span
       class="fx-bar"
@@ -207,7 +207,8 @@ export function BarsPanel({ model, theme }: { model: Model; theme: Theme }): JSX
       <figcaption>
         <h2>Features at step {series.steps[t]}</h2>
         <small>
-          {unitWords(series)}, with {series.parts ? "no interval where rows are summed" : bandWords(series)}
+          {unitWords(series)},{" "}
+          {series.parts ? "(2): sum of two features, without an interval" : `with ${bandWords(series)}`}
           {verdictCounts(model) && <> · {verdictCounts(model)}</>}
         </small>
       </figcaption>

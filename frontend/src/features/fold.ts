@@ -113,7 +113,9 @@ export function foldedBy(series: Series, fold: Fold): Series {
     });
   });
   const [mean, low, high] = made as [Float64Array, Float64Array, Float64Array];
-  const names = groups.map(([name, { length }]) => (length > 1 ? `${name} (sum of ${length})` : name));
+  const names = groups.map(([name, features]) =>
+    features.length > 1 ? `${name} (${features.length})` : (series.names[features[0] ?? 0] ?? name),
+  );
   const parts = groups.map(([, features]) => features);
   return { ...series, names, mean, low, high, alone: null, columns: series.names, parts };
 }

@@ -73,26 +73,23 @@ function Folding({ series }: { series: Series }): JSX.Element | null {
   const possible = FOLDS.filter(([one]) => canFold(names, one));
   const why = refusal(series);
   if (possible.length < 2) return null;
+  if (why)
+    return (
+      <span class="dim fx-no-fold" title={why}>
+        Not foldable: {series.kind === "importance" ? "single shuffles do not add up" : "values do not add up"}
+        <span class="sr">. {why}</span>
+      </span>
+    );
   return (
-    <label class="pick" title={why || "Sums mean |attribution| of features whose names share a part"}>
+    <label class="pick" title="Sums mean |attribution| of features whose names share a part">
       <span>Fold</span>
-      <select
-        value={why ? "off" : foldBy.value}
-        disabled={why !== ""}
-        aria-describedby={why ? "fx-no-fold" : undefined}
-        onChange={(event) => (foldBy.value = event.currentTarget.value as Fold)}
-      >
+      <select value={foldBy.value} onChange={(event) => (foldBy.value = event.currentTarget.value as Fold)}>
         {possible.map(([one, words]) => (
           <option key={one} value={one}>
             {words}
           </option>
         ))}
       </select>
-      {why && (
-        <span class="sr" id="fx-no-fold">
-          {why}
-        </span>
-      )}
     </label>
   );
 }

@@ -1,11 +1,13 @@
 import type { JSX } from "preact";
+import { short } from "../colour";
 import { fetchSeries, type Finding, type RunInfo, type TagInfo } from "../api";
 import { useRequest } from "../async";
 import { loadAll, versionOf, width } from "../features/load";
 import type { Series } from "../features/series";
 import { Spark } from "../spark";
 import { FeatureBars } from "./bars";
-import { evidenceOf, folded, type Curve, type Evidence } from "./findings";
+import { evidenceOf, folded, type Columns, type Curve, type Evidence, type Sides } from "./rules";
+import { LayerStrips } from "./layers";
 
 /** Values above which the features of a tag are not fetched for a small picture. */
 const LARGE = 400_000;
@@ -46,6 +48,7 @@ function CurveOf({ run, tag, finding, curve }: { run: string; tag: TagInfo; find
   const series = answer.state === "ready" ? answer.value : answer.last;
   const tensor = series?.arrays.get(curve.figure);
   if (answer.state === "failed") return <NotDrawn why={answer.error} retry={answer.retry} />;
+  if (answer.state === "ready" && !tensor) return <StepsOf tag={tag} finding={finding} steps={null} />;
   if (!series || !tensor) return <p class="ov-wait dim">Loading its curve…</p>;
   const steps = Array.from(series.steps);
   return (
@@ -57,7 +60,87 @@ function CurveOf({ run, tag, finding, curve }: { run: string; tag: TagInfo; find
       range={[finding.first_step, finding.last_step]}
       floor={curve.floor}
       format={curve.format}
+      {...(curve.ends && { ends: curve.ends })}
     />
+  );
+}
+
+/** The cells of a picture that a finding speaks of. */
+function Cells({ at, grid: [h, w] }: { at: readonly number[]; grid: readonly [number, number] }): JSX.Element {
+  return (
+    <svg class="ov-cells" viewBox={`0 0 ${w} ${h}`} aria-hidden="true">
+      {Array.from({ length: h * w }, (_, cell) => (
+        <rect
+          key={cell}
+          class={at.includes(cell) ? "on" : ""}
+          x={(cell % w) + 0.04}
+          y={Math.floor(cell / w) + 0.04}
+          width="0.92"
+          height="0.92"
+        />
+      ))}
+    </svg>
+  );
+}
+
+const MOST = 5;
+
+/** A figure of columns that is logged once, largest first. */
+function ColumnsOf({ run, tag, of }: { run: string; tag: TagInfo; of: Columns }): JSX.Element {
+  const answer = useRequest(JSON.stringify([run, tag.name, of.figure, versionOf(tag)]), (signal) =>
+    fetchSeries(run, tag.name, signal, { figure: of.figure }),
+  );
+  const series = answer.state === "ready" ? answer.value : answer.last;
+  if (answer.state === "failed") return <NotDrawn why={answer.error} retry={answer.retry} />;
+  if (!series) return <p class="ov-wait dim">Loading its columns…</p>;
+  const { shape = [0, 0], data = [] } = series.arrays.get(of.figure) ?? {};
+  const d = shape[1] ?? 0;
+  const row = Array.from({ length: shape[0] ?? 0 }, (_, t) => Array.from(data.slice(t * d, (t + 1) * d))).find((one) =>
+    one.some(Number.isFinite),
+  );
+  if (!row) return <p class="dim">Its figures are not logged.</p>;
+  const largest = row.map((_, f) => f).sort((a, b) => (row[b] ?? -Infinity) - (row[a] ?? -Infinity));
+  const shown = [...new Set([...of.marked, ...largest])].slice(0, MOST);
+  const sides = shown.map((f) => [series.names?.[f] ?? `feature ${f}`, row[f] ?? Number.NaN] as const);
+  return (
+    <SidesOf of={{ title: of.title, sides }} marked={shown.flatMap((f, at) => (of.marked.includes(f) ? [at] : []))} />
+  );
+}
+
+/** A few numbers side by side, from zero. */
+function SidesOf({ of, marked = [] }: { of: Omit<Sides, "draw">; marked?: readonly number[] }): JSX.Element {
+  const top = Math.max(0, ...of.sides.map(([, value]) => value).filter(Number.isFinite));
+  return (
+    <figure class="spark">
+      <figcaption>{of.title}</figcaption>
+      <ul class="ov-sides">
+        {of.sides.map(([name, value], at) => (
+          <li key={name} class={marked.includes(at) ? "marked" : ""}>
+            <span class="name" title={name}>
+              {name}
+            </span>
+            <span class="bar" aria-hidden="true">
+              <i style={{ width: `${Math.max(0, (100 * value) / (top || 1))}%` }} />
+            </span>
+            <span class="value">{short(value)}</span>
+          </li>
+        ))}
+      </ul>
+    </figure>
+  );
+}
+
+/** Which of the logged steps are concerned. */
+function StepsOf({ tag, finding, steps }: { tag: TagInfo; finding: Finding; steps: readonly number[] | null }) {
+  return (
+    <figure class="spark">
+      <figcaption>{steps ? "steps concerned" : "from its first to its last step"}</figcaption>
+      <StepStrip all={tag.steps} marked={steps} range={[finding.first_step, finding.last_step]} />
+      <span class="dim ends" aria-hidden="true">
+        <span>step {tag.steps[0]}</span>
+        <span>step {tag.steps.at(-1)}</span>
+      </span>
+    </figure>
   );
 }
 
@@ -114,16 +197,24 @@ export function EvidenceOf({ run, finding }: { run: RunInfo; finding: Finding })
   const tag = run.tags.find((one) => one.name === finding.tag);
   if (!tag) return null;
   const evidence = evidenceOf(finding);
-  if (evidence.draw === "curve") return <CurveOf run={run.name} tag={tag} finding={finding} curve={evidence} />;
-  if (evidence.draw !== "steps") return <FeatureEvidence run={run} tag={tag} finding={finding} evidence={evidence} />;
-  return (
-    <figure class="spark">
-      <figcaption>{evidence.steps ? "steps concerned" : "from its first to its last step"}</figcaption>
-      <StepStrip all={tag.steps} marked={evidence.steps} range={[finding.first_step, finding.last_step]} />
-      <span class="dim ends" aria-hidden="true">
-        <span>step {tag.steps[0]}</span>
-        <span>step {tag.steps.at(-1)}</span>
-      </span>
-    </figure>
-  );
+  switch (evidence.draw) {
+    case "curve":
+      return (
+        <div class={evidence.cells ? "ov-place" : ""}>
+          {evidence.cells && <Cells {...evidence.cells} />}
+          <CurveOf run={run.name} tag={tag} finding={finding} curve={evidence} />
+        </div>
+      );
+    case "bars":
+    case "feature-curve":
+      return <FeatureEvidence run={run} tag={tag} finding={finding} evidence={evidence} />;
+    case "columns":
+      return <ColumnsOf run={run.name} tag={tag} of={evidence} />;
+    case "layers":
+      return <LayerStrips run={run.name} tag={tag} names={evidence.names} />;
+    case "sides":
+      return <SidesOf of={evidence} />;
+    case "steps":
+      return <StepsOf tag={tag} finding={finding} steps={evidence.steps} />;
+  }
 }

@@ -19,6 +19,7 @@ import { MovedExamples } from "./examples";
 import { FindingItem } from "./finding";
 import { checkedIn, counts, severityOf, sorted, tooFew, type Told } from "./findings";
 import { Go } from "./go";
+import { Health } from "./layers";
 import { absentIn, kindWord, linkTo, secondsWords, stepWords, viewOf } from "./logged";
 import { meanScore, rightOver } from "./moved";
 
@@ -126,6 +127,10 @@ function Examples({ run, tag, probe }: { run: RunInfo; tag: TagInfo; probe: Asyn
     fetchSeries(run.name, tag.name, signal, part),
   );
   const known = probe.state === "ready" ? probe.value : probe.last;
+  const answered = answer.state === "ready" && !("figure" in part) ? answer.value : null;
+  useEffect(() => {
+    if (answered) figuresOf.value = { ...figuresOf.peek(), [run.name]: new Set(answered.arrays.keys()) };
+  }, [answered]);
   return (
     <Ready of={answer} what="The examples">
       {(series) => {
@@ -156,8 +161,11 @@ function Examples({ run, tag, probe }: { run: RunInfo; tag: TagInfo; probe: Asyn
   );
 }
 
+/** The figures of each run's main explanation, once they are known. */
+const figuresOf = signal<Readonly<Record<string, ReadonlySet<string>>>>({});
+
 function Logged({ run }: { run: RunInfo }): JSX.Element {
-  const absent = absentIn(run);
+  const absent = absentIn(run, figuresOf.value[run.name] ?? null);
   return (
     <section class="ov-logged">
       <h3>Logged</h3>
@@ -205,6 +213,7 @@ export function RunCard({ run }: { run: RunInfo }): JSX.Element {
   const findings = useRequest(version, (signal) => fetchFindings(run.name, signal));
   const maps = firstOf("maps", tagsOf("maps", run));
   const features = firstOf("features", tagsOf("features", run));
+  const [health] = tagsOf("health", run);
   // pictures small enough that all of them are 200 KB
   const side = Math.max(4, Math.min(32, Math.floor(Math.sqrt(200_000 / (3 * (maps?.examples ?? 1))))));
   const probe = useRequest(maps?.probe ? JSON.stringify([run.name, maps.probe]) : null, (signal) =>
@@ -236,6 +245,7 @@ export function RunCard({ run }: { run: RunInfo }): JSX.Element {
           {maps && <Examples run={run} tag={maps} probe={probe} />}
           {probe.state === "failed" && <Failed what="The examples" error={probe.error} retry={probe.retry} />}
           {features && <Features run={run} tag={features} />}
+          {health && <Health run={run.name} tag={health} />}
         </div>
         <Logged run={run} />
       </div>

@@ -1,19 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Finding, RunInfo, TagInfo } from "../../src/api";
 import type { Series } from "../../src/features/series";
-import {
-  checkedIn,
-  counts,
-  evidenceOf,
-  examplesOf,
-  folded,
-  linkOf,
-  median,
-  severityOf,
-  shares,
-  sorted,
-  tooFew,
-} from "../../src/overview/findings";
+import { checkedIn, counts, examplesOf, linkOf, severityOf, sorted, tooFew } from "../../src/overview/findings";
+import { evidenceOf, folded, median, shares } from "../../src/overview/rules";
+import { layersOf, since } from "../../src/overview/layers";
 import { absentIn, kindWord, linkTo, secondsWords, stepWords } from "../../src/overview/logged";
 
 const finding = (rule: string, more: Partial<Finding> = {}): Finding => ({
@@ -151,20 +141,104 @@ describe("findings", () => {
   });
 });
 
+describe("findings of places, columns, layers and several runs", () => {
+  it("follow the share of the explanation in a mask, beside its area", () => {
+    const evidence = { name: "corner", mass_first: 0.05, mass: 0.6, area: 0.0625 };
+    const made = evidenceOf(finding("shortcut", { evidence }));
+    if (made.draw !== "curve") throw new Error(made.draw);
+    expect([made.figure, made.ends]).toEqual(["mass.corner", ["area 6.25 %", ""]]);
+    expect(folded([0.1, 0.3, Number.NaN, 0.5], 2, made.fold)).toEqual([0.2, 0.5]);
+    const votes = evidenceOf(finding("shortcut", { evidence: { name: "corner", vote: 0.3 } }));
+    expect(votes).toMatchObject({ draw: "curve", figure: "signed.corner" });
+  });
+
+  it("add up the cells of a grid, and mark them", () => {
+    const evidence = { name: "top left corner", cells: [0, 3], grid: [2, 2], share: 0.5 };
+    const made = evidenceOf(finding("one_place", { evidence }));
+    if (made.draw !== "curve") throw new Error(made.draw);
+    expect(made.cells).toEqual({ at: [0, 3], grid: [2, 2] });
+    // one step of two examples of four cells: shares 0.5 and 0.9
+    expect(folded([0.2, 0.3, 0.2, 0.3, 0.5, 0.05, 0.05, 0.4], 1, made.fold)[0]).toBeCloseTo(0.7);
+    expect(evidenceOf(finding("one_place")).draw).toBe("steps");
+  });
+
+  it("show a column that tells the label, widths of columns, and layers by name", () => {
+    expect(evidenceOf(finding("leaked_column", { evidence: { feature: 2, features: [2] } }))).toMatchObject({
+      draw: "columns",
+      figure: "single_score",
+      marked: [2],
+    });
+    const wide = { feature: 0, features: [0], ratio: 1000 };
+    expect(evidenceOf(finding("unscaled_feature", { evidence: wide }))).toMatchObject({ figure: "scale" });
+    expect(evidenceOf(finding("unscaled_feature", { evidence: { feature: 0, share: 0.9 } })).draw).toBe("bars");
+    const dead = finding("dead_units", { view: "health", evidence: { layers: ["dense"], since: [3] } });
+    expect(evidenceOf(dead)).toEqual({ draw: "layers", names: ["dense"] });
+    const sides = { names: ["id"], tags: ["train", "val"], shares: [0.5, 0.1], features: [0] };
+    expect(evidenceOf(finding("train_validation_disagree", { evidence: sides }))).toEqual({
+      draw: "sides",
+      title: "share of all importance: id",
+      sides: [
+        ["train", 0.5],
+        ["val", 0.1],
+      ],
+    });
+  });
+
+  it("link to the layers at the step where it began, to quality, and to all runs that disagree", () => {
+    const dead = finding("dead_units", { view: "health", evidence: { layers: ["a", "b"] } });
+    expect(linkOf("r", dead)).toEqual({
+      view: "health",
+      run: "r",
+      "health.tag": "t",
+      step: "3",
+      "health.measure": "dead",
+      "health.layers": '["a","b"]',
+    });
+    expect(linkOf("r", finding("unstable_explanation", { view: "quality" }))).toEqual({
+      view: "quality",
+      run: "r",
+      "quality.tag": "t",
+      step: "9",
+    });
+    const seeds = finding("seeds_disagree", { view: "features", evidence: { runs: ["s"], features: [] } });
+    expect(linkOf("r", seeds)).toMatchObject({ runs: '["r","s"]', "features.pin": "" });
+  });
+
+  it("say of layers since when", () => {
+    const health = { states: [["healthy", "dead"], null, ["dead", "dead"]], n: 4, dead_bound: 0.5, thresholds: {} };
+    const { layers, steps } = layersOf({
+      steps: Float64Array.of(0, 5, 9),
+      names: ["a", "b"],
+      health: { ...health, histogram_edges: [] },
+    });
+    expect(layers.map((layer) => since(layer, steps))).toEqual(["dead since step 9", "dead since step 9"]);
+    expect(since({ name: "c", words: ["healthy"] }, [0])).toBe("healthy");
+    expect(since({ name: "c", words: ["saturated", "saturated"] }, [0, 1])).toBe("saturated from the first step");
+    expect(since({ name: "c", words: [] }, [])).toBe("not logged");
+  });
+});
+
 describe("what was checked", () => {
   it("hangs on what is logged, and on how often", () => {
     expect(checkedIn(run(tag("s", "attribution", { steps: [0] })))).toEqual([
       "values that are not finite",
       "explanations that are zero, fade or sit on a handful of elements",
+      "explanations that are unstable, unfaithful or the same for random weights, where their quality is logged",
     ]);
     expect(checkedIn(run(tag("p", "importance", flat)))).toEqual([
       "values that are not finite",
       "one feature that dominates",
+      "columns that give the label away or are not scaled",
       "features that cannot be told from zero, and shares that rise",
       "importances that move while the score stands still",
     ]);
     expect(checkedIn(run(tag("ig", "attribution", { additive: true })))).toContain("values that do not add up");
     expect(checkedIn(run(tag("h", "another kind")))).toEqual([]);
+    expect(checkedIn(run(tag("h", "health")))).toEqual([
+      "layers whose gradients vanish or explode, that are dead, saturated or not finite",
+    ]);
+    const both = [tag("p", "importance", { ...flat, probe: "a" }), tag("q", "importance", { ...flat, probe: "b" })];
+    expect(checkedIn(run(...both))).toContain("examples of training and of validation that disagree");
     expect([tooFew(run(tag("s", "attribution", { steps: [0] }))), tooFew(run(tag("s", "attribution")))]).toEqual([
       "Only one step is logged so far; what changes late is judged from the fourth on.",
       "",
