@@ -268,8 +268,8 @@ def blur_integrated_gradients(
     """Explain images by the gradient integrated along the way from a blurred copy to the image.
 
     ``a_i = integral_0^1 df/dx_i (z(t)) dz_i/dt dt``, ``z(t) = x blurred by s(t)``, where the width
-    s of the Gaussian falls from ``max_sigma`` to nothing in equal ratios. Needs no baseline:
-    absence is the lack of detail, coarse before fine.
+    s of the Gaussian falls from ``max_sigma`` to nothing, in equal ratios down to half a pixel.
+    Needs no baseline: absence is the lack of detail, coarse before fine.
 
     The blur runs along h and w, one channel at a time, with weights ``exp(-d^2 / (2 s^2))`` that
     add up to 1 inside the image; ``dz/dt`` is exact. Steps double as in `integrated_gradients`.
@@ -298,8 +298,9 @@ def blur_integrated_gradients(
         Xu, Venugopalan, Sundararajan. Attribution in Scale and Space.
         https://arxiv.org/abs/2004.03383, 2020.
 
-    Differs from the paper: Gauss-Legendre nodes in the logarithm of the width replace a Riemann sum
-    in the width, and the exact derivative a difference; neither changes the integral.
+    Differs from the paper: Gauss-Legendre nodes, dense where images change most, replace a Riemann
+    sum over equal steps of the width, and the exact derivative a difference; neither changes the
+    integral.
     """
     if max_sigma is not None and not 0.5 <= max_sigma < np.inf:
         raise ValueError(
@@ -337,8 +338,9 @@ def smooth_grad(
 
     Returns:
         A binder. Values are signed, in units of the target per unit of the input; ``stderr`` is
-        their standard error over pairs, so that ``1.96 * stderr`` covers the mean in 95 % of seeds
-        (widened for few pairs by Student's t; NaN for one).
+        their standard error over pairs, widened for few of them by Student's t (NaN for one). What
+        mirrored pairs leave is skewed: ``1.96 * stderr`` covers the mean in 92 % of seeds for 50
+        pairs of a smooth function, in 88 % for 10.
 
     Raises:
         ValueError: ``n_samples`` below 1 or a negative ``stdev``.
@@ -375,8 +377,8 @@ def smooth_grad_squared(
         inputs: names (or positions) of the inputs to explain; None explains all.
 
     Returns:
-        A binder. Values are not negative, in squared units of the gradient, with ``stderr`` as
-        of `smooth_grad`.
+        A binder. Values are not negative, in squared units of the gradient, with ``stderr``,
+        widened for few samples by Student's t.
 
     Raises:
         ValueError: ``n_samples`` below 1 or a negative ``stdev``.
@@ -1187,8 +1189,9 @@ def _straight(baseline: Any) -> _Way:
     return _Way(given, _at_baseline, along)
 
 
-SHARP = 0.15
-"""Width of a Gaussian, in pixels, that leaves a picture as it is: a neighbour weighs 2e-10."""
+SHARP = 0.4
+"""Width of a Gaussian, in pixels, at which a picture is nearly sharp: a neighbour weighs 4 %, and
+at half of it 4e-6."""
 
 
 def _blurring(max_sigma: float | None) -> _Way:
@@ -1204,17 +1207,26 @@ def _blurring(max_sigma: float | None) -> _Way:
                 )
         return []
 
-    def ratio(part: Any) -> float:
-        """Return the logarithm of the widest width over the narrowest."""
-        widest = max(part.shape[1:3]) / 4 if max_sigma is None else max_sigma
-        return float(np.log(max(widest, 0.5) / SHARP))
+    def widest(part: Any) -> float:
+        return max(0.5, max(part.shape[1:3]) / 4 if max_sigma is None else max_sigma)
+
+    def width(part: Any, t: Any) -> tuple[Any, Any]:
+        """Return the widths at t and their derivatives.
+
+        They fall in equal ratios while they are wide and, as (1 - t)^(1/4), fast where pictures
+        hardly change any more: nodes are spent where the target moves.
+        """
+        rate = float(np.log1p((widest(part) / SHARP) ** 4))
+        rise = tf.math.expm1((1 - tf.cast(t, part.dtype)) * rate)
+        sigma = SHARP * rise**0.25
+        return sigma, -rate / 4 * (1 + 1 / rise) * sigma
 
     def along(
         space: _Space, extra: list[Any], examples: Any, rows: list[Any], t: Any
     ) -> tuple[list[Any], list[Any]]:
         points, speeds = [], []
         for part in space.open(rows):
-            sigma = SHARP * tf.exp((1 - tf.cast(t, part.dtype)) * ratio(part))
+            sigma, falling = width(part, t)
             (down, by_down), (across, by_across) = (_gaussian(k, sigma) for k in part.shape[1:3])
             half, by_half = (tf.einsum("nsab,nbwc->nsawc", m, part) for m in (down, by_down))
             point, first, second = (
@@ -1222,11 +1234,11 @@ def _blurring(max_sigma: float | None) -> _Way:
                 for m, part in ((across, half), (across, by_half), (by_across, half))
             )
             points.append(point)
-            speeds.append((first + second) * _spread(-ratio(part) * sigma, point))
+            speeds.append((first + second) * _spread(falling, point))
         return points, speeds
 
     def blurred(part: Any) -> Any:
-        sigma = tf.constant(SHARP * np.exp(ratio(part)), part.dtype)
+        sigma = tf.constant(widest(part), part.dtype)
         down, across = (_gaussian(k, sigma)[0] for k in part.shape[1:3])
         return tf.einsum("ab,nbwc->nawc", down, tf.einsum("ab,nhbc->nhac", across, part))
 
