@@ -2,9 +2,11 @@
 import { parseSafetensors, type Tensor, type Tensors } from "./safetensors";
 import type {
   Attributions,
+  Drift,
   Finding,
   HealthAnswer,
   Index,
+  Mask,
   Missing,
   Probe,
   RunInfo,
@@ -16,7 +18,7 @@ import type {
 
 export type * from "./wire";
 
-type Query = Record<string, string | number | readonly number[] | null | undefined>;
+type Query = Record<string, string | number | readonly (string | number)[] | null | undefined>;
 
 /** A relative address with its query; lists repeat their key. */
 export function address(route: string, query: Query = {}): string {
@@ -27,6 +29,16 @@ export function address(route: string, query: Query = {}): string {
   }
   const text = parameters.toString();
   return `./${route}${text ? `?${text}` : ""}`;
+}
+
+/** The server's refusal: its words and its status. */
+export class Refusal extends Error {
+  constructor(
+    words: string,
+    readonly status: number,
+  ) {
+    super(words);
+  }
 }
 
 async function get(url: string, signal?: AbortSignal): Promise<Response> {
@@ -40,7 +52,10 @@ async function get(url: string, signal?: AbortSignal): Promise<Response> {
   if (response.ok) return response;
   const text = (await response.text().catch(() => "")).trim();
   const readable = text && text.length < 600 && !text.startsWith("<");
-  throw new Error(readable ? text : `TensorBoard answered ${response.status} ${response.statusText}`);
+  throw new Refusal(
+    readable ? text : `TensorBoard answered ${response.status} ${response.statusText}`,
+    response.status,
+  );
 }
 
 async function tensors(url: string, signal?: AbortSignal): Promise<[Tensors, Record<string, unknown>]> {
@@ -79,7 +94,8 @@ export interface MapsQuery {
   steps: readonly number[];
   examples: readonly number[];
   size: number | null;
-  channels: "sum" | "max";
+  /** how channels are folded; "all" leaves them, for values only */
+  channels: "sum" | "max" | "all";
   /** newest wall time of the asked steps: makes the answer immutable */
   version: number | null;
 }
@@ -124,13 +140,15 @@ export async function fetchMaps(query: MapsQuery, signal?: AbortSignal): Promise
   };
 }
 
-/** The exact values of one step's maps (float32, native size). */
+/** The exact values of maps (float32), step by step; steps without are named with their reason. */
 export async function fetchValues(query: MapsQuery, signal?: AbortSignal): Promise<ValueMaps> {
   const [answer, meta] = await tensors(mapsAddress(query, "float32"), signal);
-  const [missing] = list<Missing>(meta["missing"]);
-  if (missing) throw new Error(missing.reason);
-  const name = `maps/${query.steps[0] ?? ""}`;
-  return { shape: sides(answer.arrays.get(name)), values: array(answer, name, Float32Array) };
+  const asked = list<number>(meta["steps"]).filter((step) => answer.arrays.has(`maps/${step}`));
+  return {
+    shape: list<number>(meta["shape"]),
+    steps: new Map(asked.map((step) => [step, array(answer, `maps/${step}`, Float32Array)])),
+    missing: list<Missing>(meta["missing"]),
+  };
 }
 
 /** The fixed examples that a tag explains. */
@@ -140,8 +158,10 @@ export async function fetchProbe(
   input: string | null,
   size: number | null,
   signal?: AbortSignal,
+  examples?: readonly number[],
 ): Promise<Probe> {
-  const [answer, meta] = await tensors(address("probe", { run, set, input, size }), signal);
+  const query = { run, set, input, size, examples: examples?.join(",") };
+  const [answer, meta] = await tensors(address("probe", query), signal);
   const classes = answer.arrays.get("labels") ?? null;
   return {
     kind: (meta["kind"] as Probe["kind"] | undefined) ?? "other",
@@ -172,7 +192,7 @@ export async function fetchSeries(
   run: string,
   tag: string,
   signal?: AbortSignal,
-  part: { figure?: string; columns?: readonly number[] } = {},
+  part: { figure?: string | readonly string[]; columns?: readonly number[] } = {},
 ): Promise<Series> {
   const query = { run, tag, figure: part.figure, columns: part.columns?.join(",") };
   const [answer, meta] = await tensors(address("series", query), signal);
@@ -187,8 +207,50 @@ export async function fetchSeries(
     metric: typeof meta["metric"] === "string" ? meta["metric"] : null,
     ...(Array.isArray(meta["states"]) && { health: healthOf(meta) }),
     missing: list<Missing>(meta["missing"]),
+    reasons: (meta["reasons"] ?? {}) as Record<string, string>,
+    masks: (meta["masks"] ?? {}) as Record<string, Mask>,
     arrays: answer.arrays,
   };
+}
+
+/** What drift is measured against: the logged step before (default), the first or any logged one; or another tag. */
+export interface DriftWish {
+  against?: string | number;
+  other?: string;
+  /** told of every answer that is not the last: what is known so far */
+  part?: (so_far: Drift) => void;
+}
+
+/** How alike explanations are over steps; asks again for as long as the server has more to compute. */
+export async function fetchDrift(
+  run: string,
+  tag: string,
+  measure: string,
+  signal?: AbortSignal,
+  { against, other, part }: DriftWish = {},
+): Promise<Drift> {
+  let reached = -1;
+  for (;;) {
+    const [answer, meta] = await tensors(address("drift", { run, tag, measure, against, other }), signal);
+    const [t = 0, n = 0] = answer.arrays.get("value")?.shape ?? [];
+    const reasons = list<string | null>(meta["reasons"]);
+    const drift: Drift = {
+      steps: array(answer, "steps", Float64Array),
+      against: array(answer, "against", Float64Array),
+      examples: n,
+      value: t * n ? array(answer, "value", Float32Array) : new Float32Array(),
+      mean: array(answer, "mean", Float64Array),
+      floor: answer.arrays.has("floor_mean") ? array(answer, "floor_mean", Float64Array) : null,
+      deterministic: meta["deterministic"] === true,
+      reasons,
+      compared: typeof meta["compared"] === "string" ? meta["compared"] : null,
+    };
+    const known = reasons.filter((one) => one === null).length;
+    // a server that gets no further is not asked for ever
+    if (meta["complete"] !== false || known <= reached) return drift;
+    reached = known;
+    part?.(drift);
+  }
 }
 
 /** What a careful colleague would say of a run. */

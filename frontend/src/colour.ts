@@ -5,8 +5,13 @@
  * - smooth maps interpolate values bilinearly between pixel centres, edges repeated, first down, then across;
  * - signed:    i = floor((0.5 + 0.5 * v / limit) * 255 + 0.5), zero is 128;
  *   magnitude: i = floor(|v| / limit * 255 + 0.5); i is clamped to 0..255, limit = 0 counts as v = 0;
- * - the colour is row i of the map's table; over a grey picture p it is floor(p + (colour - p) * a + 0.5) with
- *   a = min(0.85, 1.25 * |v| / limit).
+ * - the colour is row i of the map's table; over a picture p it is floor(p + (colour - p) * a + 0.5) in each channel,
+ *   with b = min(0.85, 1.25 * |v| / limit) and a = b at mix 0.5, 2 * mix * b below, b + (2 * mix - 1) * (1 - b) above:
+ *   0 is the picture alone, 1 the map alone;
+ * - limit is the largest |v|, or, clipped at a share, the smallest |v| that so many of a map's values do not pass
+ *   (numpy.quantile(..., method="inverted_cdf")), and the largest where that is 0;
+ * - a difference is v - w of two maps, each by its own range; its limit is the larger of both maps' limits, so that what
+ *   hardly changed is pale.
  *
  * All in double precision, so that NumPy gives the same bytes.
  */
@@ -23,9 +28,10 @@ export function indexOf(value: number, limit: number, signed: boolean): number {
   return clamp(Math.floor((signed ? 0.5 + 0.5 * share : Math.abs(share)) * 255 + 0.5));
 }
 
-/** How much of the colour covers a picture under the map. */
-export function opacityOf(value: number, limit: number): number {
-  return limit > 0 ? Math.min(0.85, (1.25 * Math.abs(value)) / limit) : 0;
+/** How much of the colour covers a picture under the map; `mix` fades from the picture (0) to the map (1). */
+export function opacityOf(value: number, limit: number, mix = 0.5): number {
+  const base = limit > 0 ? Math.min(0.85, (1.25 * Math.abs(value)) / limit) : 0;
+  return mix <= 0.5 ? 2 * mix * base : base + (2 * mix - 1) * (1 - base);
 }
 
 /** One map as it travels; `low` and `high` are its range. */
@@ -50,6 +56,22 @@ export function decode({ bytes, low, high }: MapBytes, signed: boolean): Float64
 
 /** Largest |value| of a map. */
 export const peakOf = ({ low, high }: MapBytes): number => Math.max(Math.abs(low), Math.abs(high));
+
+/** The smallest |value| that a share of a map's finite values does not pass; the largest where that is 0. */
+export function clippedPeakOf(map: MapBytes, share: number): number {
+  const { bytes, low, high } = map;
+  if (share >= 1) return peakOf(map);
+  const counts = new Uint32Array(256);
+  for (const q of bytes) counts[q] = (counts[q] as number) + 1;
+  const finite = bytes.length - (counts[255] as number);
+  const sizes = Array.from({ length: 255 }, (_, q) => [Math.abs(low + ((high - low) * q) / 254), counts[q]] as const);
+  let left = Math.max(1, Math.ceil(share * finite));
+  for (const [size, count = 0] of sizes.sort((a, b) => a[0] - b[0])) {
+    left -= count;
+    if (left <= 0) return size || peakOf(map);
+  }
+  return peakOf(map);
+}
 
 export type MapState = "values" | "zero" | "nan";
 

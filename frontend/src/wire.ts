@@ -1,5 +1,5 @@
 /** What the server sends; names keep their Python spelling (see tb_xai/http_api.md). */
-import type { Tensor } from "./safetensors";
+import type { Numbers, Tensor } from "./safetensors";
 
 export interface InputInfo {
   name: string;
@@ -73,8 +73,34 @@ export interface Attributions {
 }
 
 export interface ValueMaps {
-  shape: readonly [number, number, number];
-  values: Float32Array;
+  /** of one map: rows, columns and, where they are not folded, channels */
+  shape: readonly number[];
+  steps: ReadonlyMap<number, Float32Array>;
+  missing: Missing[];
+}
+
+/** How alike explanations are, from 1 (the same) down, to those of an earlier step or of another tag; NaN is undefined. */
+export interface Drift {
+  steps: Float64Array;
+  /** the step that each is compared with, -1 where there is none */
+  against: Float64Array;
+  examples: number;
+  /** (t, n) */
+  value: Numbers;
+  mean: Float64Array;
+  /** the same measure between two explanations of one model; null between methods */
+  floor: Float64Array | null;
+  deterministic: boolean;
+  /** why a step has no values */
+  reasons: (string | null)[];
+  /** what was compared, where explanations are not alike in form */
+  compared: string | null;
+}
+
+/** Where evidence should lie, or must not (`suspect`): the share of each example that a mask covers. */
+export interface Mask {
+  area: (number | null)[];
+  suspect: boolean;
 }
 
 export interface Probe {
@@ -117,6 +143,9 @@ export interface Series {
   metric: string | null;
   missing: Missing[];
   health?: HealthAnswer;
+  /** why a figure of quality is undefined for this method or input */
+  reasons?: Readonly<Record<string, string>>;
+  masks?: Readonly<Record<string, Mask>>;
   arrays: ReadonlyMap<string, Tensor>;
 }
 

@@ -88,9 +88,21 @@ describe("requests", () => {
     expect(maps.missing).toEqual([{ step: 7, reason: "damaged" }]);
   });
 
-  it("turns a missing step of exact values into the server's words", async () => {
-    serve(() => new Response(safetensors({}, { steps: [], missing: [{ step: 0, reason: "the file is cut off" }] })));
-    await expect(fetchValues(QUERY)).rejects.toThrow("the file is cut off");
+  it("keeps the server's words for a step without exact values, beside those that have some", async () => {
+    serve(
+      () =>
+        new Response(
+          safetensors(
+            { "maps/7": [[1, 1, 2, 2], Float32Array.of(1, 2, 3, 4)] },
+            { steps: [7], shape: [1, 2, 2], missing: [{ step: 0, reason: "the file is cut off" }] },
+          ),
+        ),
+    );
+    const found = await fetchValues(QUERY);
+    expect(found.shape).toEqual([1, 2, 2]);
+    expect([...(found.steps.get(7) ?? [])]).toEqual([1, 2, 3, 4]);
+    expect(found.steps.has(0)).toBe(false);
+    expect(found.missing).toEqual([{ step: 0, reason: "the file is cut off" }]);
   });
 
   it("tells classes from values of a probe set", async () => {

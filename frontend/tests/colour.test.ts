@@ -104,9 +104,9 @@ describe("pixels", () => {
   });
 
   it("lays the colour over the picture with the documented opacity", () => {
-    const look = { table: table("viridis"), signed: false, smooth: false, picture: true };
+    const look = { table: table("viridis"), signed: false, smooth: false, picture: "grey" as const, mix: 0.5 };
     const out = new Uint32Array(3);
-    colour(out, Float64Array.of(0, 0.4, 1), 3, 1, look, Float64Array.of(200, 200, 200));
+    colour(out, Float64Array.of(0, 0.4, 1), 3, 1, look, [Float64Array.of(200, 200, 200)]);
     const expected = [0, 0.4, 1].map((v) => {
       const row = 3 * Math.floor(v * 255 + 0.5);
       const a = Math.min(0.85, 1.25 * v);
@@ -117,7 +117,7 @@ describe("pixels", () => {
 
   it("draws not finite as stripes, whatever the table", () => {
     const out = new Uint32Array(8);
-    const look = { table: table("gray"), signed: false, smooth: false, picture: false };
+    const look = { table: table("gray"), signed: false, smooth: false, picture: "none" as const, mix: 0.5 };
     colour(out, new Float64Array(8).fill(Number.NaN), 8, 1, look, null);
     expect(new Set(out)).toEqual(new Set([0xffc8c8c8, 0xff5a5a5a]));
   });

@@ -3,7 +3,7 @@ import type { Series, TagInfo } from "../src/api";
 import { chooseColumns, visibleRange } from "../src/maps/columns";
 import { figure, flips, predicted } from "../src/figures";
 import { askedSize, familyOf, inputOf, layOut, sidesOf } from "../src/maps/screen";
-import { failure, find, forget, want, type Family, type LoggedStep } from "../src/maps/store";
+import { failure, find, forget, want, type Family, type Source } from "../src/maps/store";
 import { safetensors, serve, settle, type Asked } from "./answers";
 
 describe("columns", () => {
@@ -85,7 +85,8 @@ describe("layout", () => {
 });
 
 const FAMILY: Family = { run: "r", tag: "t", input: null, size: null, channels: "sum", examples: 2, bytes: 2 };
-const steps = (...all: number[]): LoggedStep[] => all.map((step) => ({ step, wall: step + 0.5 }));
+const source = (step: number, wall = step + 0.5, family = FAMILY): Source => ({ family, step, wall });
+const steps = (...all: number[]): Source[] => all.map((step) => source(step));
 
 function maps({ query }: Asked): Response {
   const asked = query.getAll("step").map(Number);
@@ -107,35 +108,35 @@ describe("maps in store", () => {
 
   it("asks once for a whole screen, and never again for what is here", async () => {
     const asked = serve(maps);
-    want(FAMILY, [0], steps(1, 2, 9));
-    expect(find(FAMILY, { step: 1, wall: 1.5 }, 0)).toBe("loading");
+    want([0], steps(1, 2, 9));
+    expect(find(source(1), 0)).toBe("loading");
     await settle();
-    want(FAMILY, [0], steps(1, 2));
+    want([0], steps(1, 2));
     await settle();
     expect(asked.map(({ query }) => query.getAll("step"))).toEqual([["1", "2", "9"]]);
     expect(asked[0]?.query.get("v")).toBe("9.5");
-    const found = find(FAMILY, { step: 2, wall: 2.5 }, 0);
+    const found = find(source(2), 0);
     expect(found).toMatchObject({ state: "values", peak: 2, height: 1, width: 2 });
-    expect(find(FAMILY, { step: 2, wall: 2.5 }, 0)).toBe(found);
-    expect(find(FAMILY, { step: 2, wall: 2.5 }, 1)).toMatchObject({ state: "zero" });
-    expect(find(FAMILY, { step: 2, wall: 2.5 }, 5)).toBe("absent");
-    expect(find(FAMILY, { step: 9, wall: 9.5 }, 0)).toEqual({ missing: "cut off" });
+    expect(find(source(2), 0)).toBe(found);
+    expect(find(source(2), 1)).toMatchObject({ state: "zero" });
+    expect(find(source(2), 5)).toMatchObject({ none: "not logged" });
+    expect(find(source(9), 0)).toEqual({ none: "missing", reason: "cut off" });
   });
 
   it("asks again for a step that was written again", async () => {
     const asked = serve(maps);
-    want(FAMILY, [0], [{ step: 1, wall: 1 }]);
+    want([0], [source(1, 1)]);
     await settle();
-    want(FAMILY, [0], [{ step: 1, wall: 2 }]);
+    want([0], [source(1, 2)]);
     await settle();
     expect(asked.map(({ query }) => query.get("v"))).toEqual(["1", "2"]);
   });
 
   it("gives up requests of which nothing is wanted any more, and no other", async () => {
     const asked = serve(() => new Promise<Response>(() => undefined));
-    want(FAMILY, [0], steps(1, 2));
-    want(FAMILY, [0], steps(2, 3));
-    want(FAMILY, [0], steps(3));
+    want([0], steps(1, 2));
+    want([0], steps(2, 3));
+    want([0], steps(3));
     await settle();
     expect(asked.map(({ query, signal }) => [query.getAll("step"), signal?.aborted])).toEqual([
       [["1", "2"], true],
@@ -146,13 +147,17 @@ describe("maps in store", () => {
 
   it("asks in several answers when one would be too large", () => {
     const asked = serve(() => new Promise<Response>(() => undefined));
-    want({ ...FAMILY, bytes: 2_000_000 }, [0], steps(1, 2, 3, 4, 5));
+    const large = { ...FAMILY, bytes: 2_000_000 };
+    want(
+      [0],
+      [1, 2, 3, 4, 5].map((step) => source(step, step, large)),
+    );
     expect(asked.map(({ query }) => query.getAll("step"))).toEqual([["1", "2"], ["3", "4"], ["5"]]);
   });
 
   it("keeps the server's words of a failure", async () => {
     serve(() => new Response("step must be logged. Received: 1", { status: 404 }));
-    want(FAMILY, [0], steps(1));
+    want([0], steps(1));
     await settle();
     expect(failure.value).toBe("step must be logged. Received: 1");
   });

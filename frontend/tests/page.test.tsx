@@ -132,10 +132,10 @@ describe("maps", () => {
     const labels = [...root.querySelectorAll("[role=gridcell]")].map((cell) => cell.getAttribute("aria-label"));
     expect(labels).toEqual([
       "example 0, step 0, untrained, predicted dog, peak 0.5",
-      "example 0, step 5, predicted cat (changed from dog), missing",
+      "example 0, step 5, predicted cat (changed from dog), missing: its file is cut off",
       "example 0, step 10, predicted cat, peak 0.5",
       "example 1, step 0, untrained, predicted dog, all zero",
-      "example 1, step 5, predicted dog, missing",
+      "example 1, step 5, predicted dog, missing: its file is cut off",
       "example 1, step 10, predicted dog, all zero",
     ]);
   });
@@ -223,10 +223,10 @@ describe("a request", () => {
 
 describe("words", () => {
   it("are one per state", () => {
-    expect([wordFor("loading"), wordFor("absent"), wordFor({ missing: "x" })]).toEqual([
+    expect([wordFor("loading"), wordFor({ none: "not logged", reason: "x" }), wordFor("failed")]).toEqual([
       "loading",
       "not logged",
-      "missing",
+      "not loaded",
     ]);
   });
 

@@ -1,10 +1,10 @@
 import type { JSX } from "preact";
 import { short } from "../colour";
 import { stepName } from "../step_bar";
-import { wordFor } from "./cell";
+import { reasonFor, wordFor } from "./cell";
 import { className, exampleName, flips, labelOf, predicted } from "../figures";
 import type { GridProps } from "./grid";
-import { peakIn, type Found } from "./store";
+import { isMap, peakIn, type Found } from "./store";
 
 interface Said {
   /** class predicted in this column, null when there is none */
@@ -15,23 +15,25 @@ interface Said {
   readonly changes: number;
 }
 
-function said({ series, columns }: GridProps, row: number, at: number): Said {
+function said({ seriesOf, columns, by }: GridProps, example: number, at: number): Said {
   const here = columns[at];
-  const now = here ? predicted(series, here.step, row) : null;
+  const series = here ? seriesOf(here) : null;
+  const now = here ? predicted(series, here.step, example) : null;
   if (!here || now === null) return { now: null, was: null, changes: 0 };
+  if (by !== "steps") return { now, was: null, changes: 0 };
   for (let earlier = at - 1; earlier >= 0; earlier--) {
     const { step } = columns[earlier] ?? here;
-    const was = predicted(series, step, row);
-    if (was !== null) return { now, was, changes: flips(series, step, here.step, row) };
+    const was = predicted(series, step, example);
+    if (was !== null) return { now, was, changes: flips(series, step, here.step, example) };
   }
   return { now, was: null, changes: 0 };
 }
 
 /** The prediction under a map: said where it starts or changes, with a mark against the label. */
-export function Caption({ props, row, at }: { props: GridProps; row: number; at: number }): JSX.Element {
-  const { now, was, changes } = said(props, row, at);
+export function Caption({ props, example, at }: { props: GridProps; example: number; at: number }): JSX.Element {
+  const { now, was, changes } = said(props, example, at);
   if (now === null) return <div class="caption" />;
-  const truth = labelOf(props.probe, row)?.of ?? null;
+  const truth = labelOf(props.probe, example)?.of ?? null;
   const mark = truth === null ? "" : truth === now ? " ✓" : " ✗";
   const kind = truth !== null && truth !== now ? "caption wrong" : "caption";
   const name = className(props.probe, now);
@@ -41,15 +43,19 @@ export function Caption({ props, row, at }: { props: GridProps; row: number; at:
   return <div class={kind} title={hidden} data-word={changes ? `⇄ ${changes}` : ""} />;
 }
 
-/** A map in words, for a screen reader: example, step, prediction and its change, strength or state. */
-export function describe(props: GridProps, row: number, at: number, found: Found): string {
-  const { probe, columns } = props;
+/** A map in words, for a screen reader: example, column, prediction and its change, strength or state. */
+export function describe(props: GridProps, example: number, at: number, found: Found): string {
+  const { probe, columns, by } = props;
   const column = columns[at];
   if (!column) return "";
-  const { now, was } = said(props, row, at);
+  const { now, was } = said(props, example, at);
   const changed = was !== null && was !== now ? ` (changed from ${className(probe, was)})` : "";
   const prediction = now === null ? [] : [`predicted ${className(probe, now)}${changed}`];
+  const word = wordFor(found);
+  const reason = reasonFor(found);
   const peak = peakIn(found);
-  const state = wordFor(found) ?? (peak === null ? "" : `peak ${short(peak)}`);
-  return [exampleName(probe, row), stepName(column.step, column.epoch), ...prediction, state].join(", ");
+  const what = isMap(found) && found.of ? "peak difference" : "peak";
+  const state = word === null ? `${what} ${short(peak ?? 0)}` : reason === null ? word : `${word}: ${reason}`;
+  const where = by === "steps" ? stepName(column.step, column.epoch) : `${column.title}, step ${column.step}`;
+  return [exampleName(probe, example), where, ...prediction, state].join(", ");
 }

@@ -1,11 +1,28 @@
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { paintBars, paintGrey, paintMap, type Grey, type Look } from "./paint";
-import type { Found, ReadyMap } from "./store";
+import { paintBars, paintMap, paintPicture, type Look, type Picture } from "./paint";
+import type { Kind } from "./screen";
+import { paintSequence, type Line } from "./series_paint";
+import { isMap, type Found, type ReadyMap } from "./store";
 
 export interface Box {
   readonly width: number;
   readonly height: number;
+}
+
+/** What lies under a map or runs over it. */
+export interface Under {
+  readonly grey: Picture | null;
+  readonly colour: Picture | null;
+  readonly lines: readonly Line[];
+}
+
+export interface Drawing {
+  readonly map: Pick<ReadyMap, "height" | "width" | "values">;
+  readonly limit: number;
+  readonly look: Look;
+  readonly under: Under;
+  readonly kind: Kind;
 }
 
 /** The largest box of a map's proportions inside a cell. */
@@ -14,50 +31,63 @@ export function fitting(height: number, width: number, within: Box): Box {
   return { width: Math.max(1, Math.round(width * factor)), height: Math.max(1, Math.round(height * factor)) };
 }
 
+export const boxOf = ({ map, kind }: Drawing, within: Box): Box =>
+  kind === "image" ? fitting(map.height, map.width, within) : within;
+
+export const pictureUnder = (look: Look, under: Under): Picture | null =>
+  look.picture === "none" ? null : under[look.picture];
+
+/** Paints a map into a canvas of its size. */
+export function paint(
+  canvas: HTMLCanvasElement,
+  { map, limit, look, under, kind }: Drawing,
+  ink: string,
+  halo: string,
+  ratio: number,
+): void {
+  const values = map.values(look.signed);
+  if (kind === "bars") paintBars(canvas, values, limit, look, ink);
+  else if (kind === "sequence") paintSequence(canvas, values, limit, look, under.lines, ink, halo, ratio);
+  else paintMap(canvas, { values, height: map.height, width: map.width }, limit, look, pictureUnder(look, under));
+}
+
+/** Gives a canvas its size; the same size is left alone, because setting it clears what is drawn. */
+export function resize(canvas: HTMLCanvasElement, { width, height }: Box, ratio: number): void {
+  const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== w) canvas.width = w;
+  if (canvas.height !== h) canvas.height = h;
+}
+
 /** A canvas that repaints only when what it shows has changed. */
-export function Canvas({
-  map,
-  limit,
-  look,
-  grey,
-  box,
-  bars,
-}: {
-  map: ReadyMap;
-  limit: number;
-  look: Look;
-  grey: Grey | null;
-  box: Box;
-  bars: boolean;
-}): JSX.Element {
+export function Canvas({ box, theme, ...drawing }: Drawing & { box: Box; theme: string }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const { width, height } = bars ? box : fitting(map.height, map.width, box);
+  const { map, limit, look, under, kind } = drawing;
+  const { width, height } = boxOf(drawing, box);
   const ratio = window.devicePixelRatio || 1;
-  const under = look.picture ? grey : null;
+  const below = kind === "image" ? pictureUnder(look, under) : kind === "sequence" ? under.lines : null;
+  // only what is drawn in the colours of the page follows its theme
+  const inked = kind === "image" ? "" : theme;
   useLayoutEffect(() => {
     const target = canvas.current;
     if (!target) return;
-    target.width = Math.round(width * ratio);
-    target.height = Math.round(height * ratio);
-    const values = map.values(look.signed);
-    if (bars) paintBars(target, values, limit, look, getComputedStyle(target).color);
-    else paintMap(target, { values, height: map.height, width: map.width }, limit, look, under);
-  }, [map, limit, look, under, width, height, ratio, bars]);
+    resize(target, { width, height }, ratio);
+    const { color, backgroundColor } = kind === "image" ? { color: "", backgroundColor: "" } : getComputedStyle(target);
+    paint(target, drawing, color, backgroundColor, ratio);
+  }, [map, limit, look, below, width, height, ratio, kind, inked]);
   return <canvas ref={canvas} style={{ width: `${width}px`, height: `${height}px` }} aria-hidden="true" />;
 }
 
-/** The input itself, grey. */
-export function Thumbnail({ grey, box, smooth }: { grey: Grey; box: Box; smooth: boolean }): JSX.Element {
+/** The input itself. */
+export function Thumbnail({ picture, box, smooth }: { picture: Picture; box: Box; smooth: boolean }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const { width, height } = fitting(grey.height, grey.width, box);
+  const { width, height } = fitting(picture.height, picture.width, box);
   const ratio = window.devicePixelRatio || 1;
   useLayoutEffect(() => {
     const target = canvas.current;
     if (!target) return;
-    target.width = Math.round(width * ratio);
-    target.height = Math.round(height * ratio);
-    paintGrey(target, grey, smooth);
-  }, [grey, width, height, ratio, smooth]);
+    resize(target, { width, height }, ratio);
+    paintPicture(target, picture, smooth);
+  }, [picture, width, height, ratio, smooth]);
   return <canvas ref={canvas} style={{ width: `${width}px`, height: `${height}px` }} aria-hidden="true" />;
 }
 
@@ -65,35 +95,34 @@ export function Thumbnail({ grey, box, smooth }: { grey: Grey; box: Box; smooth:
 export function wordFor(found: Found): string | null {
   if (found === "loading") return "loading";
   if (found === "failed") return "not loaded";
-  if (found === "absent") return "not logged";
-  if ("missing" in found) return "missing";
-  if (found.state === "zero") return "all zero";
+  if (!isMap(found)) return found.none;
+  if (found.state === "zero") return found.of ? "no difference" : "all zero";
   if (found.state === "nan") return "not finite";
   return null;
 }
 
-/** One map, or the word for its absence; states differ by pattern and text, never by colour alone. */
+/** The sentence that explains such a word, where there is one. */
+export const reasonFor = (found: Found): string | null =>
+  typeof found === "object" && "none" in found ? found.reason : null;
+
+/** One map, or the word for its absence with its reason; states differ by pattern and text, never by colour alone. */
 export function MapFace({
   found,
+  box,
   ...drawing
-}: {
-  found: Found;
-  limit: number;
-  look: Look;
-  grey: Grey | null;
-  box: Box;
-  bars: boolean;
-}): JSX.Element {
+}: Omit<Drawing, "map"> & { found: Found; box: Box; theme: string }): JSX.Element {
   const word = wordFor(found);
-  const { width, height } = drawing.box;
-  const style = { width: `${width}px`, height: `${height}px` };
-  if (word !== null) {
-    const reason = typeof found === "object" && "missing" in found ? found.missing : undefined;
-    return <div class={`face none ${word.replace(" ", "-")}`} style={style} title={reason} data-word={word} />;
-  }
+  const style = { width: `${box.width}px`, height: `${box.height}px` };
+  if (word === null)
+    return (
+      <div class="face" style={style}>
+        <Canvas map={found as ReadyMap} box={box} {...drawing} />
+      </div>
+    );
+  const reason = reasonFor(found);
   return (
-    <div class="face" style={style}>
-      <Canvas map={found as ReadyMap} {...drawing} />
+    <div class={`face none ${word.replaceAll(" ", "-")}`} style={style} title={reason ?? undefined} data-word={word}>
+      {reason !== null && box.width >= 100 && box.height >= 70 && <small>{reason}</small>}
     </div>
   );
 }

@@ -1,49 +1,56 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Probe, Series } from "../api";
-import { limits } from "../colour";
-import { moveTo } from "../state";
-import { stepName } from "../step_bar";
+import { theme } from "../host";
 import { Caption, describe } from "./caption";
-import { MapFace } from "./cell";
+import { MapFace, type Under } from "./cell";
 import { visibleRange } from "./columns";
 import { ExampleLabel } from "./label";
-import type { Grey, Look } from "./paint";
-import { GAP, type Column, type Layout, type Room } from "./screen";
+import { Head } from "./head";
+import type { Look } from "./paint";
+import { GAP, type Layout, type Room } from "./screen";
+import type { Column, Scene } from "./sources";
 import type { Found } from "./store";
 import { useTip } from "./tip";
 
 export interface GridProps {
   room: Room;
   layout: Layout;
+  by: Scene["by"];
   columns: readonly Column[];
   cursor: number | null;
-  examples: number;
+  /** the examples that are seen, in their order */
+  order: readonly number[];
   found: (column: Column, example: number) => Found;
-  look: Look;
-  /** largest |value| and end of the colour scale, by example and column */
-  peaks: readonly (readonly (number | null)[])[];
+  look: (column: Column) => Look;
+  smooth: boolean;
+  /** 0 to 1: how strong a map is beside those it is compared with */
+  strength: (example: number, at: number) => number;
+  /** end of the colour scale, by example and column */
   ends: readonly (readonly number[])[];
-  bars: boolean;
-  grey: (example: number) => Grey | null;
+  under: (example: number) => Under;
+  /** figures of the selected method; and those behind a column */
   series: Series | null;
+  seriesOf: (column: Column) => Series | null;
   probe: Probe | null;
   onRange: (columns: readonly [number, number], rows: readonly [number, number]) => void;
-  onInspect: (example: number, step: number) => void;
+  onPick: (column: Column) => void;
+  onInspect: (example: number, column: Column) => void;
 }
 
 const HEAD = 30;
 
-/** Rows are examples, columns are steps; draws only what the window shows. */
+/** Rows are examples; columns are steps, methods or runs. Draws only what the window shows. */
 export function Grid(props: GridProps): JSX.Element {
-  const { room, layout, columns, examples, cursor, look } = props;
+  const { room, layout, columns, order } = props;
+  const examples = order.length;
   const scroller = useRef<HTMLDivElement>(null);
   const [place, setPlace] = useState({ x: 0, y: 0 });
   const [focus, setFocus] = useState({
     row: 0,
     at: Math.max(
       0,
-      columns.findIndex((c) => c.step === cursor),
+      columns.findIndex((c) => c.current),
     ),
     wanted: false,
   });
@@ -52,17 +59,14 @@ export function Grid(props: GridProps): JSX.Element {
   const [first, end] = visibleRange(columns.length, pitch.x, place.x, room.width - label, 1);
   useEffect(() => props.onRange([first, end], [firstRow, endRow]), [first, end, firstRow, endRow]);
 
-  const row = Math.min(focus.row, examples - 1);
-  const column = Math.min(focus.at, columns.length - 1);
+  const row = Math.max(0, Math.min(focus.row, examples - 1));
+  const column = Math.max(0, Math.min(focus.at, columns.length - 1));
   useLayoutEffect(() => {
     if (!focus.wanted) return;
     const cell = scroller.current?.querySelector<HTMLElement>(`[data-row="${row}"][data-at="${column}"]`);
     cell?.focus({ preventScroll: true });
     if (cell) setFocus({ row, at: column, wanted: false });
   });
-
-  const { peaks, ends } = props;
-  const strongest = limits(peaks, "example");
 
   /** Scrolls just so far that a cell is whole in sight. */
   const reveal = (toRow: number | null, to: number): void => {
@@ -74,7 +78,7 @@ export function Grid(props: GridProps): JSX.Element {
     area.scrollLeft = near(area.scrollLeft, to * pitch.x, pitch.x, area.clientWidth - label);
     setPlace({ x: area.scrollLeft, y: area.scrollTop });
   };
-  const mark = columns.findIndex((c) => c.step === cursor);
+  const mark = columns.findIndex((c) => c.current);
   useLayoutEffect(() => {
     if (mark >= 0 && columns.length * pitch.x > room.width - label) reveal(null, mark);
   }, [mark, columns.length, pitch.x]);
@@ -90,9 +94,10 @@ export function Grid(props: GridProps): JSX.Element {
     return node ? { row: Number(node.dataset["row"]), at: Number(node.dataset["at"]), node } : null;
   };
   const inspect = (of: { row: number; at: number }): void => {
-    const step = columns[of.at]?.step;
+    const column = columns[of.at];
+    const example = order[of.row];
     setFocus({ row: of.row, at: of.at, wanted: false });
-    if (step !== undefined) props.onInspect(of.row, step);
+    if (column && example !== undefined) props.onInspect(example, column);
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     const on = cellAt(event.target);
@@ -113,7 +118,8 @@ export function Grid(props: GridProps): JSX.Element {
   const tip = useTip((target) => {
     const on = cellAt(target);
     const column = on && columns[on.at];
-    return on && column ? { found: props.found(column, on.row), probe: props.probe, bars: props.bars } : null;
+    if (!on || !column) return null;
+    return { found: props.found(column, order[on.row] ?? 0), probe: props.probe, kind: column.kind };
   });
 
   const shown = columns.slice(first, end);
@@ -124,7 +130,7 @@ export function Grid(props: GridProps): JSX.Element {
         ref={scroller}
         class="grid"
         role="grid"
-        aria-label="Maps: examples by steps"
+        aria-label={`Maps: examples by ${props.by}`}
         aria-rowcount={examples + 1}
         aria-colcount={columns.length + 1}
         tabIndex={-1}
@@ -139,29 +145,17 @@ export function Grid(props: GridProps): JSX.Element {
         <div class="grid-head" role="row" aria-rowindex={1} style={{ width: `${width}px`, height: `${HEAD}px` }}>
           <div role="columnheader" class="corner" style={{ width: `${label}px` }}>
             <span>example</span>
-            <span>step</span>
+            <span>{{ steps: "step", methods: "method", runs: "run" }[props.by]}</span>
           </div>
           <span style={{ width: `${first * pitch.x}px` }} aria-hidden="true" />
           {shown.map((c, at) => (
             <div
-              key={c.step}
+              key={first + at}
               role="columnheader"
               aria-colindex={first + at + 2}
               style={{ width: `${box.width}px`, marginRight: `${GAP}px` }}
             >
-              <button
-                type="button"
-                class={c.step === cursor ? "quiet current" : "quiet"}
-                aria-current={c.step === cursor ? "step" : undefined}
-                aria-label={stepName(c.step, c.epoch)}
-                onClick={() => moveTo(c.step)}
-              >
-                {c.step}
-                {c.step === 0 && box.width > 86 && !(c.epoch > 0) && <small> untrained</small>}
-                {Number.isFinite(c.epoch) && c.epoch !== c.step && box.width > 86 && (
-                  <small> epoch {Number(c.epoch.toFixed(1))}</small>
-                )}
-              </button>
+              <Head column={c} by={props.by} wide={box.width > 86} onPick={props.onPick} />
             </div>
           ))}
         </div>
@@ -173,50 +167,52 @@ export function Grid(props: GridProps): JSX.Element {
               style={{ left: `${label + mark * pitch.x - GAP / 2}px`, width: `${pitch.x}px` }}
             />
           )}
-          {Array.from({ length: endRow - firstRow }, (_, offset) => firstRow + offset).map((one) => (
-            <div
-              key={one}
-              class="grid-row"
-              role="row"
-              aria-rowindex={one + 2}
-              style={{ top: `${one * pitch.y}px`, height: `${pitch.y}px`, width: `${width}px` }}
-            >
-              <ExampleLabel {...props} row={one} width={label} />
-              <span style={{ width: `${first * pitch.x}px`, flex: "none" }} aria-hidden="true" />
-              {shown.map((c, offset) => {
-                const at = first + offset;
-                const found = props.found(c, one);
-                const peak = peaks[one]?.[at] ?? 0;
-                const most = strongest[one]?.[at] ?? 0;
-                return (
-                  <div
-                    key={c.step}
-                    role="gridcell"
-                    class="cell"
-                    aria-colindex={at + 2}
-                    aria-label={describe(props, one, at, found)}
-                    tabIndex={one === row && at === column ? 0 : -1}
-                    data-row={one}
-                    data-at={at}
-                    style={{ width: `${box.width}px`, marginRight: `${GAP}px` }}
-                  >
-                    <MapFace
-                      found={found}
-                      limit={ends[one]?.[at] ?? 0}
-                      look={look}
-                      grey={props.grey(one)}
-                      box={box}
-                      bars={props.bars}
-                    />
-                    <div class="strength">
-                      <i style={{ width: `${most > 0 && Number.isFinite(peak) ? (100 * peak) / most : 0}%` }} />
+          {order.slice(firstRow, endRow).map((example, offset) => {
+            const one = firstRow + offset;
+            return (
+              <div
+                key={example}
+                class="grid-row"
+                role="row"
+                aria-rowindex={one + 2}
+                style={{ top: `${one * pitch.y}px`, height: `${pitch.y}px`, width: `${width}px` }}
+              >
+                <ExampleLabel {...props} example={example} width={label} />
+                <span style={{ width: `${first * pitch.x}px`, flex: "none" }} aria-hidden="true" />
+                {shown.map((c, place) => {
+                  const at = first + place;
+                  const found = props.found(c, example);
+                  return (
+                    <div
+                      key={at}
+                      role="gridcell"
+                      class="cell"
+                      aria-colindex={at + 2}
+                      aria-label={describe(props, example, at, found)}
+                      tabIndex={one === row && at === column ? 0 : -1}
+                      data-row={one}
+                      data-at={at}
+                      style={{ width: `${box.width}px`, marginRight: `${GAP}px` }}
+                    >
+                      <MapFace
+                        found={found}
+                        limit={props.ends[example]?.[at] ?? 0}
+                        look={props.look(c)}
+                        under={props.under(example)}
+                        box={box}
+                        kind={c.kind}
+                        theme={theme.value}
+                      />
+                      <div class="strength">
+                        <i style={{ width: `${100 * props.strength(example, at)}%` }} />
+                      </div>
+                      <Caption props={props} example={example} at={at} />
                     </div>
-                    <Caption props={props} row={one} at={at} />
-                  </div>
-                );
-              })}
-            </div>
-          ))}
+                  );
+                })}
+              </div>
+            );
+          })}
         </div>
       </div>
       {tip.element}

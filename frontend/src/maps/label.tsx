@@ -5,18 +5,18 @@ import type { GridProps } from "./grid";
 import { tag } from "../state";
 
 /** Name, input, true and (at the cursor) predicted class of an example. */
-export function ExampleLabel(props: GridProps & { row: number; width: number }): JSX.Element {
-  const { probe, series, row, cursor, look, width, layout } = props;
+export function ExampleLabel(props: GridProps & { example: number; width: number }): JSX.Element {
+  const { probe, series, example: row, cursor, width, layout } = props;
   const label = labelOf(probe, row);
   const now = cursor === null ? null : predicted(series, cursor, row);
   const confidence = cursor === null ? null : figure(series, "confidence", cursor, row);
   const output = cursor === null || now !== null ? null : figure(series, "output", cursor, row);
-  const grey = props.grey(row);
+  const picture = props.under(row).colour;
   const side = Math.min(52, layout.box.height, Math.floor(width * 0.33));
   const wrong = label?.of !== null && label?.of !== undefined && now !== null && now !== label.of;
   return (
     <div class="example" role="rowheader" aria-colindex={1} style={{ width: `${width}px` }}>
-      {grey && <Thumbnail grey={grey} box={{ width: side, height: side }} smooth={look.smooth} />}
+      {picture && <Thumbnail picture={picture} box={{ width: side, height: side }} smooth={props.smooth} />}
       <div>
         <b title={exampleName(probe, row)}>{exampleName(probe, row)}</b>
         {label && (

@@ -1,9 +1,9 @@
 /** Pixels of a map: a pure function of values, look and size. */
 import { indexOf, opacityOf } from "../colour";
 
-/** A grey picture: one byte per pixel. */
-export interface Grey {
-  readonly bytes: Uint8Array;
+/** A picture: one plane of bytes (grey) or three (red, green, blue). */
+export interface Picture {
+  readonly planes: readonly Uint8Array[];
   readonly height: number;
   readonly width: number;
 }
@@ -18,7 +18,10 @@ export interface Look {
   readonly table: Uint8Array;
   readonly signed: boolean;
   readonly smooth: boolean;
-  readonly picture: boolean;
+  /** what lies under the map */
+  readonly picture: "none" | "grey" | "colour";
+  /** from the picture alone (0) to the map alone (1) */
+  readonly mix: number;
 }
 
 interface Axis {
@@ -99,32 +102,40 @@ function wordsOf(table: Uint8Array): Uint32Array {
   return made;
 }
 
-/** Colours `values` (h x w, as resampled) into 32-bit pixels; `picture` has the same size. */
+/** Colours `values` (h x w, as resampled) into 32-bit pixels; the planes of a picture have the same size. */
 export function colour(
   out: Uint32Array,
   values: Float64Array,
   width: number,
   limit: number,
   look: Look,
-  picture: Float64Array | null,
+  picture: readonly Float64Array[] | null,
 ): void {
   const palette = wordsOf(look.table);
+  const { signed, mix } = look;
+  if (!picture) {
+    for (let at = 0; at < values.length; at++) {
+      const value = values[at] as number;
+      out[at] =
+        value === value
+          ? (palette[indexOf(value, limit, signed)] as number)
+          : hatch(at % width, Math.floor(at / width));
+    }
+    return;
+  }
+  const [red, green = red, blue = red] = picture as [Float64Array, Float64Array?, Float64Array?];
   for (let at = 0; at < values.length; at++) {
     const value = values[at] as number;
     if (value !== value) {
       out[at] = hatch(at % width, Math.floor(at / width));
       continue;
     }
-    const word = palette[indexOf(value, limit, look.signed)] as number;
-    if (!picture) {
-      out[at] = word;
-      continue;
-    }
-    const under = Math.floor((picture[at] as number) + 0.5);
-    const a = opacityOf(value, limit);
-    const r = Math.floor(under + ((word & 255) - under) * a + 0.5);
-    const g = Math.floor(under + (((word >> 8) & 255) - under) * a + 0.5);
-    const b = Math.floor(under + (((word >> 16) & 255) - under) * a + 0.5);
+    const word = palette[indexOf(value, limit, signed)] as number;
+    const a = opacityOf(value, limit, mix);
+    const [r0, g0, b0] = [red[at] as number, green[at] as number, blue[at] as number];
+    const r = Math.floor(r0 + ((word & 255) - r0) * a + 0.5);
+    const g = Math.floor(g0 + (((word >> 8) & 255) - g0) * a + 0.5);
+    const b = Math.floor(b0 + (((word >> 16) & 255) - b0) * a + 0.5);
     out[at] = (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
   }
 }
@@ -137,27 +148,48 @@ function pixels(width: number, height: number): ImageData {
   return scratch;
 }
 
-const pictureOf = (grey: Grey, h: number, w: number, smooth: boolean): Float64Array =>
-  resample({ values: Float64Array.from(grey.bytes), height: grey.height, width: grey.width }, h, w, smooth);
+const pictures = new WeakMap<Picture, { key: string; planes: readonly Float64Array[] }>();
 
-/** Paints a map, with its grey picture below it when the look asks for one. */
-export function paintMap(canvas: HTMLCanvasElement, field: Field, limit: number, look: Look, grey: Grey | null): void {
+/** The planes of a picture at a size, as whole levels; the last size is kept, because all cells of a row share it. */
+function planesOf(picture: Picture, h: number, w: number, smooth: boolean): readonly Float64Array[] {
+  const key = `${h} ${w} ${smooth}`;
+  const known = pictures.get(picture);
+  if (known?.key === key) return known.planes;
+  const { height, width } = picture;
+  const planes = picture.planes.map((plane) =>
+    resample({ values: Float64Array.from(plane), height, width }, h, w, smooth).map((value) => Math.floor(value + 0.5)),
+  );
+  pictures.set(picture, { key, planes });
+  return planes;
+}
+
+/** Paints a map, over a picture where there is one. */
+export function paintMap(
+  canvas: HTMLCanvasElement,
+  field: Field,
+  limit: number,
+  look: Look,
+  picture: Picture | null,
+): void {
   const { width, height } = canvas;
   const image = pixels(width, height);
-  const picture = look.picture && grey ? pictureOf(grey, height, width, look.smooth) : null;
-  colour(new Uint32Array(image.data.buffer), resample(field, height, width, look.smooth), width, limit, look, picture);
+  const planes = picture && planesOf(picture, height, width, look.smooth);
+  colour(new Uint32Array(image.data.buffer), resample(field, height, width, look.smooth), width, limit, look, planes);
   canvas.getContext("2d")?.putImageData(image, 0, 0);
 }
 
-/** Paints the grey picture alone. */
-export function paintGrey(canvas: HTMLCanvasElement, grey: Grey, smooth: boolean): void {
+/** Paints a picture alone. */
+export function paintPicture(canvas: HTMLCanvasElement, picture: Picture, smooth: boolean): void {
   const { width, height } = canvas;
   const image = pixels(width, height);
   const out = new Uint32Array(image.data.buffer);
-  pictureOf(grey, height, width, smooth).forEach((value, at) => {
-    const level = Math.floor(value + 0.5);
-    out[at] = (0xff000000 | (level << 16) | (level << 8) | level) >>> 0;
-  });
+  const [red, green = red, blue = red] = planesOf(picture, height, width, smooth) as [
+    Float64Array,
+    Float64Array?,
+    Float64Array?,
+  ];
+  for (let at = 0; at < out.length; at++)
+    out[at] = (0xff000000 | ((blue[at] as number) << 16) | ((green[at] as number) << 8) | (red[at] as number)) >>> 0;
   canvas.getContext("2d")?.putImageData(image, 0, 0);
 }
 

@@ -1,20 +1,10 @@
 /** What the maps view shows, worked out from what is selected and the room there is. */
 import type { InputInfo, TagInfo } from "../api";
-import { chooseColumns } from "./columns";
-import type { Logged } from "../steps";
-import type { Family, LoggedStep } from "./store";
+import type { Family } from "./store";
 
 export interface Room {
   readonly width: number;
   readonly height: number;
-}
-
-export interface Column extends LoggedStep {
-  /** place among the logged steps */
-  readonly at: number;
-  readonly epoch: number;
-  /** false in a hole: other methods of the run have this step, this one has not */
-  readonly logged: boolean;
 }
 
 export interface Layout {
@@ -30,22 +20,26 @@ const CAPTION = 24;
 /** room for a scroll bar, also where it floats */
 const SCROLLBAR = 16;
 
-/** A column of the logged steps; `tag` may have a hole there. */
-export function columnOf(tag: TagInfo, { steps, epochs }: Logged, at: number): Column {
-  const step = steps[at] ?? 0;
-  const own = tag.steps.indexOf(step);
-  return { at, step, wall: tag.wall_times[own] ?? null, epoch: epochs[at] ?? Number.NaN, logged: own >= 0 };
-}
-
 /** The chosen input of a tag. */
 export const inputOf = (tag: TagInfo, name: string): InputInfo | null =>
   tag.inputs?.find((one) => one.name === name) ?? tag.inputs?.[0] ?? null;
 
-/** Height, width and channels of a map before its channels are folded. */
+/** Height, width and channels of a map before its channels are folded, as the server lays it out. */
 export function sidesOf(input: InputInfo | null): [number, number, number] {
-  const [a = 1, b = 1, c = 1] = input?.shape ?? [];
-  if (input?.kind === "flat" || input?.shape.length === 1) return [1, input.shape.reduce((x, y) => x * y, 1), 1];
-  return [a, b, c];
+  const shape = input?.shape ?? [];
+  const product = (of: readonly number[]): number => of.reduce((x, y) => x * y, 1);
+  const [a = 1, b = 1] = shape;
+  if (shape.length < 2 || input?.kind === "flat") return [1, product(shape), 1];
+  if (shape.length === 2) return input?.kind === "sequence" ? [1, a, b] : [a, b, 1];
+  return [product(shape.slice(0, -2)), ...(shape.slice(-2) as [number, number])];
+}
+
+/** How a map is drawn: as a picture, as bars, or as a coloured band along time. */
+export type Kind = "image" | "bars" | "sequence";
+
+export function kindOf(input: InputInfo | null): Kind {
+  if (sidesOf(input)[0] > 1) return "image";
+  return input?.kind === "sequence" ? "sequence" : "bars";
 }
 
 /**
@@ -63,13 +57,6 @@ export function layOut(room: Room, wished: number, count: number, all: boolean, 
   const width = Math.min(stretched, Math.round(least * 1.5));
   const height = Math.max(40, Math.round(width * Math.min(1.25, Math.max(0.3, aspect))));
   return { label, box: { width, height }, pitch: { x: width + GAP, y: height + CAPTION + GAP }, fits };
-}
-
-/** The columns on screen: an even choice that fits, or every logged step. */
-export function columnsOf(tag: TagInfo, logged: Logged, step: number | null, fits: number, all: boolean): Column[] {
-  const cursor = Math.max(0, logged.steps.indexOf(step ?? Number.NaN));
-  const chosen = chooseColumns(logged.steps.length, cursor, all ? Infinity : fits);
-  return chosen.map((at) => columnOf(tag, logged, at));
 }
 
 /** The size to ask for: enough for the cell on this display, in few steps so that answers are shared. */

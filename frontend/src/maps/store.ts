@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { fetchMaps, type MapsQuery, type StepMaps } from "../api";
 import { messageOf } from "../async";
-import { decode, peakOf, stateOf, type MapBytes, type MapState } from "../colour";
+import { clippedPeakOf, decode, peakOf, stateOf, type MapBytes, type MapState } from "../colour";
 
 /** What all maps of a screen share. */
 export interface Family {
@@ -22,14 +22,33 @@ export interface LoggedStep {
   readonly wall: number | null;
 }
 
-/** One map with what is asked of it again and again; identical as long as its bytes are. */
-export interface ReadyMap extends MapBytes {
-  readonly state: MapState;
-  readonly peak: number;
-  readonly values: (signed: boolean) => Float64Array;
+/** A step of what a family names. */
+export interface Source extends LoggedStep {
+  readonly family: Family;
 }
 
-type Block = { wall: number | null } & ({ maps: readonly ReadyMap[] } | { reason: string });
+/** One map with what is asked of it again and again; identical as long as its bytes are. */
+export interface ReadyMap {
+  readonly height: number;
+  readonly width: number;
+  readonly state: MapState;
+  /** largest |value| */
+  readonly peak: number;
+  /** the |value| at the end of its own scale, which covers a share of its values */
+  readonly end: (share: number) => number;
+  readonly values: (signed: boolean) => Float64Array;
+  /** the two maps of a difference */
+  readonly of?: readonly [ReadyMap, ReadyMap];
+}
+
+/** A map, or why there is none: the word for it and a sentence. */
+export type Found = ReadyMap | { readonly none: string; readonly reason: string } | "loading" | "failed";
+
+export const isMap = (found: Found): found is ReadyMap => typeof found === "object" && "peak" in found;
+
+type Block = { wall: number | null } & (
+  { maps: readonly ReadyMap[]; bytes: number } | { reason: string; found: Found }
+);
 
 interface Flight {
   control: AbortController;
@@ -39,7 +58,9 @@ interface Flight {
 /** Examples that travel together. */
 export const BLOCK = 64;
 const ANSWER_LIMIT = 8_000_000;
-const CACHE_LIMIT = 128_000_000;
+const CACHE_LIMIT = 96_000_000;
+/** Decoded values are eight times their bytes: only the latest are kept. */
+const DECODED_LIMIT = 96_000_000;
 
 /** Counts arrivals: whoever reads it draws again. */
 export const arrivals = signal(0);
@@ -48,9 +69,35 @@ export const failure = signal<string | null>(null);
 const cache = new Map<string, Block>();
 const flights = new Set<Flight>();
 
-const nameOf = ({ run, tag, input, size, channels }: Family): string =>
-  JSON.stringify([run, tag, input, size, channels]);
+const named = new WeakMap<Family, string>();
+
+function nameOf(family: Family): string {
+  let name = named.get(family);
+  if (name === undefined) {
+    const { run, tag, input, size, channels } = family;
+    named.set(family, (name = JSON.stringify([run, tag, input, size, channels])));
+  }
+  return name;
+}
 const keyOf = (family: string, block: number, step: number): string => `${family} ${block} ${step}`;
+
+const latest = new Map<object, Float64Array>();
+let latestBytes = 0;
+
+/** Values that can be made again, kept while they are among the latest. */
+export function decoded(key: object, make: () => Float64Array): Float64Array {
+  const found = latest.get(key);
+  if (found) return found;
+  const made = make();
+  latest.set(key, made);
+  latestBytes += made.byteLength;
+  for (const [old, values] of latest) {
+    if (latestBytes <= DECODED_LIMIT || old === key) break;
+    latest.delete(old);
+    latestBytes -= values.byteLength;
+  }
+  return made;
+}
 
 function ready(maps: StepMaps, at: number): ReadyMap {
   const [, height, width] = maps.shape;
@@ -61,27 +108,29 @@ function ready(maps: StepMaps, at: number): ReadyMap {
     low: maps.low[at] ?? Number.NaN,
     high: maps.high[at] ?? Number.NaN,
   };
-  let known: { signed: boolean; values: Float64Array } | null = null;
-  const values = (signed: boolean): Float64Array => {
-    if (known?.signed !== signed) known = { signed, values: decode(map, signed) };
-    return known.values;
+  const keys = [{}, {}] as const;
+  const values = (signed: boolean): Float64Array => decoded(keys[signed ? 1 : 0], () => decode(map, signed));
+  let clipped: { share: number; end: number } | null = null;
+  const end = (share: number): number => {
+    if (clipped?.share !== share) clipped = { share, end: clippedPeakOf(map, share) };
+    return clipped.end;
   };
-  return { ...map, state: stateOf(map), peak: peakOf(map), values };
+  return { height, width, state: stateOf(map), peak: peakOf(map), end, values };
 }
 
-export type Found = ReadyMap | { missing: string } | "absent" | "loading" | "failed";
+const none = (word: string, reason: string): Found => ({ none: word, reason });
+const OUTSIDE = none("not logged", "This step has fewer examples.");
 
 /** The map of one example at one step, or why there is none. */
-export function find(family: Family, { step, wall }: LoggedStep, example: number): Found {
+export function find({ family, step, wall }: Source, example: number): Found {
   const block = cache.get(keyOf(nameOf(family), Math.floor(example / BLOCK), step));
   if (!block || block.wall !== wall) return failure.value === null ? "loading" : "failed";
-  if ("reason" in block) return { missing: block.reason };
-  return block.maps[example % BLOCK] ?? "absent";
+  if ("reason" in block) return block.found;
+  return block.maps[example % BLOCK] ?? OUTSIDE;
 }
 
 /** The largest |value| of a map, null where there is no map. */
-export const peakIn = (found: Found): number | null =>
-  typeof found === "object" && "peak" in found ? found.peak : null;
+export const peakIn = (found: Found): number | null => (isMap(found) ? found.peak : null);
 
 function keep(key: string, block: Block): void {
   cache.delete(key);
@@ -90,8 +139,7 @@ function keep(key: string, block: Block): void {
 
 function shrink(needed: ReadonlySet<string>): void {
   let total = 0;
-  const weigh = (block: Block): number =>
-    "maps" in block ? block.maps.reduce((sum, { bytes }) => sum + bytes.length, 0) : 0;
+  const weigh = (block: Block): number => ("maps" in block ? block.bytes : 0);
   for (const block of cache.values()) total += weigh(block);
   for (const [key, block] of cache) {
     if (total <= CACHE_LIMIT) return;
@@ -120,11 +168,10 @@ async function fly(family: Family, block: number, steps: readonly LoggedStep[]):
     const answer = await fetchMaps(query, flight.control.signal);
     for (const { step, wall } of steps) {
       const maps = answer.steps.get(step);
-      const reason = answer.missing.find((one) => one.step === step)?.reason;
-      const made: Block =
-        maps && !reason
-          ? { wall, maps: Array.from({ length: maps.shape[0] }, (_, at) => ready(maps, at)) }
-          : { wall, reason: reason ?? "The server sent no map of this step." };
+      const reason = answer.missing.find((one) => one.step === step)?.reason ?? "The server sent no map of this step.";
+      const made: Block = maps
+        ? { wall, bytes: maps.bytes.length, maps: Array.from({ length: maps.shape[0] }, (_, at) => ready(maps, at)) }
+        : { wall, reason, found: none("missing", reason) };
       keep(keyOf(name, block, step), made);
     }
     failure.value = null;
@@ -136,20 +183,25 @@ async function fly(family: Family, block: number, steps: readonly LoggedStep[]):
   }
 }
 
+/** Sources of one family together, each step once. */
+function byFamily(sources: readonly Source[]): { family: Family; steps: LoggedStep[] }[] {
+  const made = new Map<string, { family: Family; steps: LoggedStep[] }>();
+  for (const { family, step, wall } of sources) {
+    const group = made.get(nameOf(family)) ?? { family, steps: [] };
+    made.set(nameOf(family), group);
+    if (!group.steps.some((one) => one.step === step)) group.steps.push({ step, wall });
+  }
+  return [...made.values()];
+}
+
 /**
  * Asks for what is not here yet, in as few answers as fit, and gives up requests of which nothing is wanted any more.
  * `soon` may be dropped or left out; `now` is what the screen shows.
  */
-export function want(
-  family: Family,
-  blocks: readonly number[],
-  now: readonly LoggedStep[],
-  soon: readonly LoggedStep[] = [],
-): void {
-  const name = nameOf(family);
-  const keys = (steps: readonly LoggedStep[]): string[] =>
-    blocks.flatMap((block) => steps.map(({ step }) => keyOf(name, block, step)));
-  const needed = new Set(keys([...now, ...soon]));
+export function want(blocks: readonly number[], now: readonly Source[], soon: readonly Source[] = []): void {
+  const needed = new Set(
+    blocks.flatMap((block) => [...now, ...soon].map(({ family, step }) => keyOf(nameOf(family), block, step))),
+  );
   for (const flight of flights) {
     if ([...flight.keys].some((key) => needed.has(key))) continue;
     flights.delete(flight);
@@ -157,9 +209,11 @@ export function want(
   }
   shrink(needed);
   const coming = new Set([...flights].flatMap((flight) => [...flight.keys]));
-  const most = Math.max(1, Math.floor(ANSWER_LIMIT / (family.bytes * Math.min(BLOCK, family.examples))));
-  for (const steps of [now, soon]) {
+  for (const { family, steps } of [now, soon].flatMap(byFamily)) {
+    const name = nameOf(family);
+    const most = Math.max(1, Math.floor(ANSWER_LIMIT / (family.bytes * Math.min(BLOCK, family.examples))));
     for (const block of blocks) {
+      if (block * BLOCK >= family.examples) continue;
       const absent = steps.filter(({ step, wall }) => {
         const key = keyOf(name, block, step);
         return !coming.has(key) && cache.get(key)?.wall !== wall;
@@ -180,5 +234,7 @@ export function cancel(): void {
 export function forget(): void {
   cancel();
   cache.clear();
+  latest.clear();
+  latestBytes = 0;
   failure.value = null;
 }

@@ -3,13 +3,14 @@ import { useRef } from "preact/hooks";
 import type { Probe } from "../api";
 import { short } from "../colour";
 import { barAt } from "./paint";
-import { wordFor } from "./cell";
-import type { Found } from "./store";
+import { reasonFor, wordFor } from "./cell";
+import type { Kind } from "./screen";
+import { isMap, type Found, type ReadyMap } from "./store";
 
-export interface Under {
+export interface Pointed {
   readonly found: Found;
   readonly probe: Probe | null;
-  readonly bars: boolean;
+  readonly kind: Kind;
 }
 
 /** The index whose value a bar chart of `size` pixels shows at `at`. */
@@ -18,23 +19,30 @@ function featureAt(values: Float64Array, share: number, size: number): number {
   return barAt(values, Math.min(bars - 1, Math.max(0, Math.floor(share * bars))), bars);
 }
 
+/** A value in words; of a difference also what it is the difference of. */
+function said(found: ReadyMap, at: number): string {
+  const value = short(found.values(true)[at] ?? Number.NaN);
+  if (!found.of) return value;
+  const [one, other] = found.of.map((map) => short(map.values(true)[at] ?? Number.NaN));
+  return `${value} = ${one} less ${other}`;
+}
+
 /** What stands under the pointer: row, column and value, or the feature and its value. */
-export function textUnder({ found, probe, bars }: Under, x: number, y: number, size: number): string {
-  const word = wordFor(found);
-  if (typeof found === "string") return word ?? "";
-  if ("missing" in found) return `missing: ${found.missing}`;
-  const values = found.values(true);
-  if (bars) {
-    const feature = featureAt(values, x, size);
-    return `${probe?.feature_names?.[feature] ?? `feature ${feature}`}: ${short(values[feature] ?? Number.NaN)}`;
+export function textUnder({ found, probe, kind }: Pointed, x: number, y: number, size: number): string {
+  if (!isMap(found)) return reasonFor(found) ?? wordFor(found) ?? "";
+  const within = (share: number, count: number): number => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
+  if (kind === "bars") {
+    const feature = featureAt(found.values(true), x, size);
+    return `${probe?.feature_names?.[feature] ?? `feature ${feature}`}: ${said(found, feature)}`;
   }
-  const row = Math.min(found.height - 1, Math.max(0, Math.floor(y * found.height)));
-  const column = Math.min(found.width - 1, Math.max(0, Math.floor(x * found.width)));
-  return `row ${row}, column ${column}: ${short(values[row * found.width + column] ?? Number.NaN)}`;
+  const column = within(x, found.width);
+  if (kind === "sequence") return `time ${column}: ${said(found, column)}`;
+  const row = within(y, found.height);
+  return `row ${row}, column ${column}: ${said(found, row * found.width + column)}`;
 }
 
 /** A note that follows the pointer; written without drawing the page again. */
-export function useTip(under: (target: EventTarget | null) => Under | null): {
+export function useTip(under: (target: EventTarget | null) => Pointed | null): {
   element: JSX.Element;
   listeners: { onPointerMove: (event: PointerEvent) => void; onPointerLeave: () => void };
 } {

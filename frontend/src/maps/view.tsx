@@ -1,18 +1,24 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { fetchProbe, fetchSeries, type Probe } from "../api";
+import { fetchProbe, fetchSeries, type Series } from "../api";
 import { Failed, useRequest } from "../async";
-import { limits } from "../colour";
-import { logged, moveTo, playing, run, step, tag } from "../state";
-import { Grid } from "./grid";
-import { Inspect } from "./inspect";
-import type { Grey } from "./paint";
-import { columnOf, columnsOf, familyOf, inputOf, layOut, sidesOf, type Column, type Room } from "./screen";
-import * as settings from "./settings";
-import { arrivals, BLOCK, cancel, failure, find, peakIn, want, type Found } from "./store";
-import { Display, Legend } from "./toolbar";
+import { useExport } from "../export";
+import { logged, moveTo, playing, run, runs, showRun, showTag, shownRuns, step, tag } from "../state";
 import { adopt } from "../style";
+import { Grid } from "./grid";
+import { Inspected, panels, useLazyPanels } from "./lazy";
+import { Legend } from "./legend";
+import { MissingNotice } from "./missing";
 import css from "./maps.css?inline";
+import { undersOf } from "./pictures";
+import { showAllRows } from "./rows";
+import { useRows } from "./rows_state";
+import { scalesOf } from "./scales";
+import { askedSize, inputOf, kindOf, layOut, sidesOf, type Room } from "./screen";
+import * as settings from "./settings";
+import { columnsOf, countOf, peersOf, see, sourcesOf, type Column, type Scene } from "./sources";
+import { arrivals, BLOCK, cancel, failure, want, type Found, type Source } from "./store";
+import { toggleDifference, Toolbar } from "./toolbar";
 
 adopt(css);
 
@@ -39,22 +45,6 @@ function useRoom(): [{ current: HTMLDivElement | null }, Room | null] {
   return [area, room];
 }
 
-/** The grey pictures of a probe set, cut into examples once. */
-function greysOf(probe: Probe | null): Grey[] {
-  if (!probe?.picture) return [];
-  const [n = 0, height = 1, width = 1, channels = 1] = probe.picture.shape;
-  const { data } = probe.picture;
-  return Array.from({ length: n }, (_, example) => {
-    const bytes = new Uint8Array(height * width);
-    for (let at = 0; at < bytes.length; at++) {
-      let sum = 0;
-      for (let c = 0; c < channels; c++) sum += data[(example * height * width + at) * channels + c] ?? 0;
-      bytes[at] = Math.round(sum / channels);
-    }
-    return { bytes, height, width };
-  });
-}
-
 /** The steps that may be looked at next: all when they are few bytes, else those after the cursor. */
 function aheadOf(count: number, at: number, bytes: number, on: boolean): number[] {
   const affordable = Math.floor(AHEAD / Math.max(1, bytes));
@@ -65,152 +55,215 @@ function aheadOf(count: number, at: number, bytes: number, on: boolean): number[
   );
 }
 
+/** "d" compares with the step of the cursor, and stops. */
+function useDifferenceKey(): void {
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent): void => {
+      const busy = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
+      const field =
+        event.target instanceof Element && event.target.closest("dialog, select, textarea, input:not([type=range])");
+      if (event.key !== "d" || busy || field) return;
+      toggleDifference();
+      event.preventDefault();
+    };
+    document.addEventListener("keydown", onKeyDown);
+    return () => document.removeEventListener("keydown", onKeyDown);
+  }, []);
+}
+
+/** Figures of the same method in several runs; a run whose figures cannot be read goes without. */
+async function figuresOfRuns(names: readonly string[], of: string, signal: AbortSignal): Promise<Map<string, Series>> {
+  const all = await Promise.all(
+    names.map(async (name) => {
+      const made = await fetchSeries(name, of, signal).catch(() => null);
+      return made ? ([[name, made]] as const) : [];
+    }),
+  );
+  return new Map(all.flat());
+}
+
 export function Page(): JSX.Element {
   const [area, room] = useRoom();
   const [range, setRange] = useState<{ columns: readonly [number, number]; rows: readonly [number, number] } | null>(
     null,
   );
   const [attempt, setAttempt] = useState(0);
+  useDifferenceKey();
   const theTag = tag.value;
-  const theRun = run.value?.name ?? "";
+  const theRun = run.value;
   void arrivals.value;
 
   const input = theTag ? inputOf(theTag, settings.input.value) : null;
   const [height, width] = sidesOf(input);
-  const bars = height === 1;
-  const all = settings.columns.value === "all";
-  const signed = settings.signed.value;
+  const by = settings.by.value;
+  const all = by !== "steps" || settings.columns.value === "all";
   const ratio = window.devicePixelRatio || 1;
-  const wished = settings.CELL[settings.cellSize.value];
-  const layout =
-    room && theTag ? layOut(room, wished, logged.value.steps.length, all, bars ? 0.55 : height / width) : null;
-
-  const columnsKey = JSON.stringify([
-    logged.value.steps,
-    theTag?.wall_times,
-    all ? null : step.value,
-    layout?.fits,
-    all,
-  ]);
-  const columns = useMemo<Column[]>(
-    () => (theTag && layout ? columnsOf(theTag, logged.value, step.value, layout.fits, all) : []),
-    [columnsKey],
-  );
-  const cell = Math.max(layout?.box.width ?? 0, layout?.box.height ?? 0);
-  const family = theTag ? familyOf(theRun, theTag, input, signed, cell, ratio) : null;
-  const familyKey = JSON.stringify(family);
+  const sceneIn = (cell: number): Scene | null =>
+    theTag &&
+    theRun && {
+      by,
+      run: theRun,
+      tag: theTag,
+      runs: shownRuns.value,
+      logged: logged.value,
+      step: step.value,
+      minus: settings.minus.value,
+      input: settings.input.value,
+      showsSigns: settings.showsSigns,
+      cell,
+      ratio,
+    };
+  const count = sceneIn(0) ? countOf(sceneIn(0) as Scene) : 0;
+  const aspect = kindOf(input) === "image" ? height / width : 0.55;
+  const layout = room && layOut(room, settings.CELL[settings.cellSize.value], count, all, aspect);
+  const scene = layout && sceneIn(Math.max(layout.box.width, layout.box.height));
+  const made = scene ? columnsOf(scene, layout.fits, all, runs.value) : [];
+  const columns = useMemo(() => made, [JSON.stringify(made.map((one) => ({ ...one, tag: one.tag.name })))]);
 
   const stamp = `${theTag?.wall_times.at(-1) ?? ""} ${theTag?.steps.length ?? 0}`;
-  const series = useRequest(theTag && JSON.stringify([theRun, theTag.name, stamp]), (signal) =>
-    fetchSeries(theRun, theTag?.name ?? "", signal),
+  const series = useRequest(theTag && theRun && JSON.stringify([theRun.name, theTag.name, stamp]), (signal) =>
+    fetchSeries(theRun?.name ?? "", theTag?.name ?? "", signal),
   );
-  const size = family?.size ?? null;
-  const pictured = input?.of ?? family?.input ?? null;
+  const names = by === "runs" ? shownRuns.value.map(({ name }) => name) : [];
+  const others = useRequest(names.length ? JSON.stringify([names, theTag?.name, stamp]) : null, (signal) =>
+    figuresOfRuns(names, theTag?.name ?? "", signal),
+  );
+  const family = columns.find(({ current }) => current)?.place.source?.family;
+  const pictured = input?.of ?? family?.input ?? ((theTag?.inputs?.length ?? 0) > 1 ? (input?.name ?? null) : null);
+  const size = scene && kindOf(input) === "image" ? askedSize(Infinity, scene.cell, ratio) : null;
   const probe = useRequest(
-    theTag?.probe && layout ? JSON.stringify([theRun, theTag.probe, pictured, size]) : null,
-    (signal) => fetchProbe(theRun, theTag?.probe ?? "", pictured, size, signal),
+    theTag?.probe && layout ? JSON.stringify([theRun?.name, theTag.probe, pictured, size]) : null,
+    (signal) => fetchProbe(theRun?.name ?? "", theTag?.probe ?? "", pictured, size, signal),
   );
   const theProbe = probe.state === "ready" ? probe.value : probe.last;
   const theSeries = series.state === "ready" ? series.value : series.last;
-  const greys = useMemo(() => greysOf(theProbe), [theProbe]);
+  const runSeries = others.state === "ready" ? others.value : others.last;
+  const under = useMemo(() => undersOf(theProbe), [theProbe]);
+  const rows = useRows(theRun?.name ?? "", theTag, theSeries, theProbe, step.value ?? 0, stamp);
+  const { order } = rows;
 
   const [from, to] = all ? (range?.columns ?? [0, layout?.fits ?? 1]) : [0, columns.length];
   const shown = columns.slice(from, to);
-  const now = shown.filter((c) => c.logged);
+  const now = shown.flatMap(sourcesOf);
   const [firstRow, endRow] = range?.rows ?? [0, 1];
-  const blocks = [Math.floor(firstRow / BLOCK), Math.floor(Math.max(0, endRow - 1) / BLOCK)];
+  const blocks = [...new Set(order.slice(firstRow, endRow).map((example) => Math.floor(example / BLOCK)))];
   const cursorAt = logged.value.steps.indexOf(step.value ?? Number.NaN);
-  const nowKey = JSON.stringify([now.map((c) => [c.step, c.wall]), blocks]);
-  const here = family !== null && now.every((c) => typeof find(family, c, firstRow) === "object");
+  const nowKey = JSON.stringify([now, blocks]);
+  const first = order[firstRow] ?? 0;
+  const here = now.length > 0 && shown.every((column) => typeof see(column, first) === "object");
   useEffect(() => {
-    if (!family || !theTag || !now.length) return;
-    const bytes = family.bytes * Math.min(BLOCK, family.examples);
-    const soon = here ? aheadOf(logged.value.steps.length, cursorAt, bytes, playing.value) : [];
-    want(
-      family,
-      [...new Set(blocks)],
-      now,
-      soon.map((at) => columnOf(theTag, logged.value, at)).filter((c) => c.logged),
+    if (!scene || !now.length) return cancel();
+    const bytes = now.reduce((sum, one) => sum + one.family.bytes * Math.min(BLOCK, one.family.examples), 0);
+    const each = by === "steps" ? bytes / now.length : bytes;
+    const soon = here ? aheadOf(logged.value.steps.length, cursorAt, each, playing.value) : [];
+    const ahead = soon.flatMap((at): Source[] =>
+      columnsOf({ ...scene, step: logged.value.steps[at] ?? null }, 1, by !== "steps", runs.value).flatMap(sourcesOf),
     );
-  }, [familyKey, nowKey, attempt, here, here ? cursorAt : null, stamp]);
+    want(blocks, now, ahead);
+  }, [nowKey, attempt, here, here ? cursorAt : null, stamp, by]);
   useEffect(() => cancel, []);
 
-  if (!theTag) return <></>;
-  const examples = theTag.examples ?? 0;
-  const found = (column: Column, example: number): Found =>
-    column.logged && family ? find(family, column, example) : "absent";
-  const peaks = Array.from({ length: examples }, (_, one) => columns.map((c) => peakIn(found(c, one))));
-  const ends = limits(peaks, settings.scale.value);
-  const known = ends.flat().filter((limit) => limit > 0);
-  const reach = known.length ? ([Math.min(...known), Math.max(...known)] as const) : null;
-  const missing = shown.flatMap((c) => {
-    const first = found(c, firstRow);
-    if (first === "absent") return [[c.step, `not logged by ${theTag.name}`] as const];
-    return typeof first === "object" && "missing" in first ? [[c.step, first.missing] as const] : [];
+  const looks = settings.looks.value;
+  const look = (column: Column) => (column.minus ? looks.difference : column.signed ? looks.signed : looks.plain);
+  const examples = theTag?.examples ?? 0;
+  const found = Array.from({ length: examples }, (_, example) => columns.map((column): Found => see(column, example)));
+  const share = Number(settings.clip.value) / 100;
+  const scales = scalesOf(found, columns, by, settings.scale.value, share, look);
+  useLazyPanels(here);
+  useExport(() => {
+    const all = {
+      run: theRun?.name ?? "",
+      tag: theTag,
+      by,
+      columns,
+      order,
+      found,
+      scales,
+      look,
+      under,
+      probe: theProbe,
+      layout,
+    };
+    const name = `${all.run} ${theTag?.name ?? ""}`;
+    return panels.code.peek()?.exportOf({ ...all, range: [firstRow, endRow] }) ?? { name, title: "Maps", lines: [] };
+  });
+
+  if (!theTag || !theRun) return <></>;
+  const missing = shown.flatMap((column, at): [string, string][] => {
+    const one = found[first]?.[from + at];
+    return one && typeof one === "object" && "none" in one ? [[column.title, one.reason]] : [];
   });
   const retry = (): void => {
     failure.value = null;
     setAttempt(attempt + 1);
   };
+  const pick = (column: Column): void => {
+    if (by === "methods") showTag(column.tag.name);
+    else if (by === "runs") showRun(column.run);
+    else moveTo(column.step);
+  };
   return (
     <>
       <div class="tools">
-        <Legend ends={reach} bars={bars} />
-        <Display image={!bars} inputs={(theTag.inputs ?? []).map((one) => one.name)} />
+        <Legend scales={scales.legend} by={by} />
+        <Toolbar
+          image={columns.some(({ kind }) => kind === "image")}
+          signed={columns.some(({ signed }) => signed)}
+          plain={columns.some(({ signed }) => !signed)}
+          hasSigns={columns.some(({ tag: one }) => one.signed !== false)}
+          inputs={(theTag.inputs ?? []).map((one) => one.name)}
+          peers={peersOf(theRun, theTag).length}
+          runs={runs.value.filter((one) => one.tags.some(({ name }) => name === theTag.name)).map(({ name }) => name)}
+          rows={rows.panel}
+        />
       </div>
       {failure.value && <Failed what="Some maps" error={failure.value} retry={retry} />}
       {series.state === "failed" && <Failed what="Predictions and figures" error={series.error} retry={series.retry} />}
       {probe.state === "failed" && <Failed what="The examples" error={probe.error} retry={probe.retry} />}
-      {missing.length > 0 && (
-        <details class="notice">
-          <summary>
-            {missing.length === 1 ? "A step has" : `${missing.length} steps have`} no maps:{" "}
-            {missing.map(([at]) => at).join(", ")}
-          </summary>
-          <ul>
-            {missing.map(([at, reason]) => (
-              <li key={at}>
-                step {at}: {reason}
-              </li>
-            ))}
-          </ul>
-        </details>
+      {rows.drift.state === "failed" && settings.sort.value === "drift" && (
+        <Failed what="How maps move" error={rows.drift.error} retry={rows.drift.retry} />
       )}
+      {missing.length > 0 && <MissingNotice by={by} missing={missing} />}
       <div class="grid-area" ref={area}>
-        {room && layout && family && (
+        {layout && columns.length > 0 && order.length > 0 && (
           <Grid
             room={room}
             layout={layout}
+            by={by}
             columns={columns}
             cursor={step.value}
-            examples={examples}
-            found={found}
-            peaks={peaks}
-            ends={ends}
-            look={settings.look.value}
-            bars={bars}
-            grey={(example) => greys[example] ?? null}
+            order={order}
+            found={(column, example) => found[example]?.[columns.indexOf(column)] ?? "loading"}
+            look={look}
+            smooth={settings.smooth.value === "on"}
+            strength={scales.strength}
+            ends={scales.ends}
+            under={under}
             series={theSeries}
+            seriesOf={(column) =>
+              by === "runs" ? (runSeries?.get(column.run) ?? null) : by === "steps" ? theSeries : null
+            }
             probe={theProbe}
             onRange={(c, r) => setRange({ columns: c, rows: r })}
-            onInspect={(example, at) => {
-              moveTo(at);
+            onPick={pick}
+            onInspect={(example, column) => {
+              pick(column);
               settings.inspected.value = String(example);
             }}
           />
         )}
+        {layout && order.length === 0 && (
+          <p class="state">
+            No example is left by the filter.{" "}
+            <button type="button" onClick={showAllRows}>
+              Show all
+            </button>
+          </p>
+        )}
+        {layout && columns.length === 0 && <p class="state">No run is chosen. Choose some above, under “Runs”.</p>}
       </div>
-      {settings.inspected.value !== "" && family && (
-        <Inspect
-          family={family}
-          tag={theTag}
-          example={Math.min(examples - 1, Number(settings.inspected.value))}
-          examples={examples}
-          bars={bars}
-          probe={theProbe}
-          series={theSeries}
-          grey={greys[Number(settings.inspected.value)] ?? null}
-        />
+      {settings.inspected.value !== "" && (
+        <Inspected run={theRun} tag={theTag} order={order} probe={theProbe} series={theSeries} scene={scene} />
       )}
     </>
   );

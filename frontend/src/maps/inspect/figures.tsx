@@ -1,0 +1,116 @@
+import type { JSX } from "preact";
+import type { Probe, Series } from "../../api";
+import { short } from "../../colour";
+import { curve, figure } from "../../figures";
+import { pathOf } from "../../spark";
+import { figuresOf } from "../rows";
+import { aboutOf, formatOf, titleOf } from "../words";
+
+const WIDTH = 110;
+const HEIGHT = 22;
+
+/** A figure's course over the steps, as small as a word. */
+function Course({
+  series,
+  name,
+  example,
+  now,
+}: {
+  series: Series;
+  name: string;
+  example: number;
+  now: number;
+}): JSX.Element {
+  const { steps, values } = curve(series, name, example);
+  const finite = values.filter(Number.isFinite);
+  const [low, high] = [Math.min(...finite), Math.max(...finite)];
+  const first = steps[0] ?? 0;
+  const span = (steps.at(-1) ?? 0) - first || 1;
+  const x = (step: number): number => 2 + ((step - first) / span) * (WIDTH - 4);
+  const y = (value: number): number => HEIGHT - 3 - ((value - low) / (high - low || 1)) * (HEIGHT - 6);
+  return (
+    <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} width={WIDTH} height={HEIGHT} aria-hidden="true">
+      <line x1={x(now)} x2={x(now)} y1={0} y2={HEIGHT} />
+      <path d={pathOf(steps, values, x, y)} />
+    </svg>
+  );
+}
+
+/** Every figure of one example at one step, with its course; what is undefined says why. */
+export function Figures({ series, example, now }: { series: Series; example: number; now: number }): JSX.Element {
+  const logged = series.steps.includes(now);
+  const reasons = series.reasons ?? {};
+  // those two stand above as curves
+  const names = figuresOf(series).filter((name) => name !== "confidence" && name !== "sum");
+  const absent = Object.keys(reasons).filter((name) => !names.includes(name));
+  return (
+    <table class="figures">
+      <caption>Figures of this example</caption>
+      <tbody>
+        {names.map((name) => {
+          const value = figure(series, name, now, example);
+          const text = value !== null ? formatOf(name)(value) : logged ? "undefined" : "not logged";
+          return (
+            <tr key={name}>
+              <th scope="row" title={aboutOf(name)}>
+                {titleOf(name)}
+              </th>
+              <td title={value === null ? reasons[name] : undefined}>{text}</td>
+              <td>
+                <Course series={series} name={name} example={example} now={now} />
+              </td>
+            </tr>
+          );
+        })}
+        {absent.map((name) => (
+          <tr key={name}>
+            <th scope="row">{titleOf(name)}</th>
+            <td colSpan={2} class="why">
+              undefined: {reasons[name]}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+/** Strongest features of a flat map, with the input's value. */
+export function Strongest({
+  values,
+  probe,
+  example,
+  what,
+}: {
+  values: Float64Array;
+  probe: Probe | null;
+  example: number;
+  what: string;
+}): JSX.Element {
+  const size = (at: number): number => Math.abs(values[at] ?? 0) || 0;
+  const order = Array.from(values.keys())
+    .sort((a, b) => size(b) - size(a))
+    .slice(0, 12);
+  const count = probe?.values?.shape.slice(1).reduce((a, b) => a * b, 1) ?? 0;
+  return (
+    <table>
+      <caption class="sr">Strongest features</caption>
+      <thead>
+        <tr>
+          <th scope="col">feature</th>
+          <th scope="col">{what}</th>
+          <th scope="col">input</th>
+        </tr>
+      </thead>
+      <tbody>
+        {order.map((feature) => (
+          <tr key={feature}>
+            <th scope="row">{probe?.feature_names?.[feature] ?? `feature ${feature}`}</th>
+            <td>{short(values[feature] ?? Number.NaN)}</td>
+            <td>{count ? short(probe?.values?.data[example * count + feature] ?? Number.NaN) : ""}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
