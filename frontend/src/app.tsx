@@ -76,17 +76,19 @@ export function App(): JSX.Element {
       <header class="top">
         <h1>Explanations</h1>
         <Tabs />
-        <RunPicker />
-        <Export />
-        <button
-          type="button"
-          class="quiet"
-          aria-label="Keys and help"
-          title="Keys and help (?)"
-          onClick={() => (helpOpen.value = true)}
-        >
-          ?
-        </button>
+        <div class="tools">
+          <RunPicker />
+          <Export />
+          <button
+            type="button"
+            class="quiet"
+            aria-label="Keys and help"
+            title="Keys and help (?)"
+            onClick={() => (helpOpen.value = true)}
+          >
+            ?
+          </button>
+        </div>
       </header>
       <Stale />
       <SkippedNotice />

@@ -133,6 +133,6 @@ export function axisText(value: number, axis: AxisKind): string {
     [3600, "h"],
     [60, "min"],
   ];
-  for (const [size, unit] of units) if (value >= size) return `${Number((value / size).toFixed(2))} ${unit}`;
+  for (const [size, unit] of units) if (value >= size) return `${Number((value / size).toPrecision(3))} ${unit}`;
   return `${Number(value.toFixed(2))} s`;
 }

@@ -72,7 +72,9 @@ function besideOf({ series }: Model): Beside | null {
   const what = wish === "none" ? undefined : [wish, ...ALONE].find((one) => series.alone?.[one]);
   const values = what && series.alone?.[what];
   if (!what || !values) return null;
-  return { what, values, domain: ALONE_WORDS[what].range ?? extent([values]) };
+  // of classes chance is 0.5, of values 0: scores of classes never lie below
+  const chance = what === "single_score" && values.every((v) => !(v < 0.5));
+  return { what, values, domain: chance ? [0.5, 1] : (ALONE_WORDS[what].range ?? extent([values])) };
 }
 
 const aloneWords = ({ what, values }: Beside, f: number): string =>

@@ -158,7 +158,7 @@ export function LinesPanel({ model, theme }: { model: Model; theme: Theme }): JS
           const found = twin(other, label, model);
           if (!found) continue;
           const colour = runColour(
-            other.run,
+            other.members?.[0] ?? other.run,
             runs.value.map((one) => one.name),
           );
           const dashed = { colour, dash: [5, 4] };

@@ -150,7 +150,7 @@ function ReadOut({ model }: { model: Model }): JSX.Element {
   const having = others.filter((one) => one.names.includes(name));
   const colour = (one: Series) =>
     runColour(
-      one.run,
+      nameOf(one),
       runs.value.map(({ name: other }) => other),
     );
   return (

@@ -119,7 +119,7 @@ function SidesOf({ of, marked = [] }: { of: Omit<Sides, "draw">; marked?: readon
             <span class="name" title={name}>
               {name}
             </span>
-            <span class="bar" aria-hidden="true">
+            <span class="track" aria-hidden="true">
               <i style={{ width: `${Math.max(0, (100 * value) / (top || 1))}%` }} />
             </span>
             <span class="value">{short(value)}</span>
