@@ -123,6 +123,10 @@ INSENSITIVE = 0.8
 """Rank correlation of magnitudes with those of the randomised model above which an explanation does
 not speak of the model: more than 64 % of the ranks' variance (Adebayo et al., 2018)."""
 
+STAYED = 0.95
+"""Cosine, by place, with the explanation of the first step above which explanations lie where they
+lay before training. Those of networks that learn something moved to 0.75 to 0.92."""
+
 UNCHANGED = 0.99
 """Cosine with the explanation of the first step above which it never moved."""
 
@@ -310,13 +314,14 @@ class _Table:
         return self._matrices[key]
 
     def _read_matrix(self, figure: str, columns: int) -> tuple[list[int], Floats]:
-        last = self.records[-1].figures.get(figure)
+        holding = [r for r in self.records if figure in r.figures]
+        last = holding[-1].figures[figure] if holding else None
         if last is None or last.ndim != 2 or last.shape[1] != columns or not len(last):
             return [], np.empty((0, 0, columns))
         probe = self.meta.get("probe")
         have = [
             r
-            for r in self.records
+            for r in holding
             if r.meta.get("probe") == probe
             and getattr(r.figures.get(figure), "shape", None) == last.shape
         ]
@@ -1121,20 +1126,36 @@ def _unfaithful(table: _Table) -> Iterator[Finding]:
 def _insensitive(table: _Table) -> Iterator[Finding]:
     """Explanations are those of a model with random weights, or never left the first ones."""
     steps, (kept,) = table.rows("randomisation")
-    first = _since(_surely(kept - INSENSITIVE, 1)) if steps else None
+    same = _surely(kept - INSENSITIVE, 1) if steps else np.zeros(0, bool)
+    first = _since(same)
     if first is not None:
+        # What is zero in the input ranks last whatever the weights are: that alone is no fault.
+        known = _since_first(table)
+        stayed = np.array([known.get(step, 0.0) > STAYED for step in steps])
+        grave = _since(same & stayed)
+        first = first if grave is None else grave
         mean = float(_means(kept)[-1])
         yield Finding(
             "insensitive_to_parameters",
-            "warning",
+            "info" if grave is None else "warning",
             steps[first],
             steps[-1],
             table.tag,
-            f"Explanations do not speak of the model{_when(steps, first)}: those of a copy with "
-            f"random weights rank the elements the same (rank correlation {_figure(mean)}).",
-            "They show the input, not what was learned. Use a method that depends on the weights, "
-            "or one that does not multiply by an input that is mostly zero.",
-            {"randomisation": mean, "limit": INSENSITIVE},
+            f"Explanations hardly speak of the model{_when(steps, first)}: a copy with random "
+            f"weights ranks the elements alike (rank correlation {_figure(mean)})"
+            + (
+                "."
+                if grave is None
+                else f", and they lie where they lay before training (cosine by place "
+                f"{_figure(known[steps[-1]])})."
+            ),
+            "Compare with a method that depends on the weights more. Where most of the input is "
+            "zero or constant, look at signs and at the places that are not.",
+            {
+                "randomisation": mean,
+                "limit": INSENSITIVE,
+                **({} if grave is None else {"cosine": known[steps[-1]]}),
+            },
             "quality",
         )
     steps, maps, (output,) = _profiles(table, "output")
@@ -1142,14 +1163,14 @@ def _insensitive(table: _Table) -> Iterator[Finding]:
         return
     alike = _cosines(maps, maps[:1])
     moved = np.abs(output - output[0]) > np.abs(output[0])
-    same = _since(
+    never = _since(
         (_means(alike) > UNCHANGED) & (moved.mean(axis=1) > 0.5) & (np.arange(len(steps)) >= 1)
     )
-    if same is not None:
+    if never is not None:
         yield Finding(
             "explanation_never_moved",
             "info",
-            steps[same],
+            steps[never],
             steps[-1],
             table.tag,
             f"The model's outputs moved, and its explanations are still those of step {steps[0]} "
@@ -1620,20 +1641,29 @@ def _masks(table: _Table, *, suspect: bool) -> dict[str, Floats]:
 
 
 def _profiles(table: _Table, *figures: str) -> tuple[list[int], Floats, list[Floats]]:
-    """Where the explanation of each example lies, `(t, n, places)`, beside figures `(t, n)`.
-
-    The cells of pictures; for a flat input the mean over examples, which counts as one example.
-    """
+    """Shares of the cells of each picture, `(t, n, cells)`, and figures of its steps `(t, n)`."""
     grid = table.meta.get("grid")
     try:
         cells = int(np.prod([int(side) for side in grid])) if grid else 0
     except (TypeError, ValueError):
         cells = 0
     steps, maps = table.matrix("grid", cells) if cells else ([], np.empty((0, 0, 0)))
-    known, rows = table.rows(*figures)
-    if not steps or steps != known or rows[0].shape[1] != maps.shape[1]:
+    known, rows = table.rows(*figures) if figures else (steps, [])
+    if not steps or steps != known or any(r.shape[1] != maps.shape[1] for r in rows):
         return [], np.empty((0, 0, 0)), [np.empty((0, 0)) for _ in figures]
     return steps, maps, rows
+
+
+def _since_first(table: _Table) -> dict[int, float]:
+    """Mean cosine by place with the first step, for each later step: cells, or features."""
+    steps, maps, _ = _profiles(table)
+    if not steps:
+        steps, (mean,) = table.rows("mean_abs")
+        maps = mean[:, None]
+    if len(steps) < 2:
+        return {}
+    alike = _means(_cosines(maps, maps[:1]))
+    return {step: float(one) for step, one in zip(steps[1:], alike[1:], strict=True)}
 
 
 def _cosines(maps: Floats, others: Floats) -> Floats:

@@ -53,6 +53,7 @@ def attribution(steps: int = 1, meta: dict[str, Any] | None = None, **figures: A
 GUESS = "no_better_than_guess"
 MOVES = "explanations_move_predictions_still"
 EX = "explanation"
+INSENSITIVE = "insensitive_to_parameters"
 
 
 def only(found: list[Finding], rule: str) -> Finding:
@@ -507,10 +508,20 @@ def test_explanations_that_are_unfaithful() -> None:
 
 
 def test_explanations_that_do_not_depend_on_the_weights() -> None:
-    figures = {"randomisation": spread([0.95, 0.95], 0.05)}
-    f = only(judge(attribution(2, **figures)), "insensitive_to_parameters")
-    assert (f.severity, f.first_step, f.view) == ("warning", 0, "quality")
-    assert judge(attribution(2, randomisation=spread([0.5, 0.7], 0.1))) == []
+    blind = spread([0.95, 0.95, 0.95], 0.05, 12)
+    f = only(judge(attribution(3, randomisation=blind)), "insensitive_to_parameters")
+    assert (f.severity, f.first_step, f.view) == ("info", 0, "quality")
+    assert judge(attribution(3, randomisation=spread([0.5, 0.7, 0.7], 0.1))) == []
+    # It is grave where they also lie as before training: zeros of the input alone do not do that.
+    rng = np.random.default_rng(2)
+    first, other = rng.dirichlet(np.ones(16), size=(2, 12))
+    f = only(judge(in_cells(np.stack([first, other, first]), randomisation=blind)), INSENSITIVE)
+    assert (f.severity, f.first_step, f.evidence["cosine"]) == ("warning", 2, pytest.approx(1))
+    f = only(judge(in_cells(np.stack([first, other, other]), randomisation=blind)), INSENSITIVE)
+    assert f.severity == "info"
+    mean = np.array([[0.5, 0.3, 0.2, 0.1], [0.5, 0.3, 0.2, 0.12], [0.5, 0.3, 0.2, 0.11]])
+    f = only(judge(attribution(3, randomisation=blind, mean_abs=mean)), INSENSITIVE)
+    assert (f.severity, f.first_step) == ("warning", 1)
 
 
 def in_cells(rows: np.ndarray, **figures: Any) -> list[Record]:
@@ -858,3 +869,139 @@ def test_a_flip_is_told_once_whatever_explains_it(tmp_path: Path) -> None:
         ("class_flips", "ig"),
     ]
     assert "example 1." in found[-1].text
+
+
+# --- several tags, several runs
+
+
+def logged(folder: Path, records: Sequence[Record]) -> Path:
+    writer = summary.writer(folder)
+    for record in records:
+        writer.write(record)
+    writer.close()
+    return folder
+
+
+def of_tag(records: Sequence[Record], tag: str, probe: str, **meta: Any) -> list[Record]:
+    return [
+        Record(tag, r.step, 1.0, r.kind, {**r.meta, "probe": probe, **meta}, r.figures, r.arrays)
+        for r in records
+    ]
+
+
+SIDES = "train_validation_disagree"
+
+
+def test_two_sets_of_examples_on_which_other_features_matter(tmp_path: Path) -> None:
+    train = importance([[0.0, 0.0, 0.0], [0.4, 0.4, 0.02], [0.5, 0.5, 0.02]])
+    swapped = importance([[0.0, 0.0, 0.0], [0.3, 0.4, 0.02], [0.0, 0.9, 0.05]])
+    names = {"names": ["red", "green", "blue"]}
+
+    def found(where: str, other: Sequence[Record], **meta: Any) -> list[Finding]:
+        folder = logged(
+            tmp_path / where,
+            [*of_tag(train, "train", "a" * 16, **names), *of_tag(other, "val", **names | meta)],
+        )
+        log = reader.open(folder)
+        return [f for f in findings.find(log, log.runs[0]) if f.rule == SIDES]
+
+    (f,) = found("swap", swapped, probe="b" * 16)
+    assert (f.severity, f.first_step, f.last_step, f.tag) == ("warning", 2, 2, "val")
+    # Red lost all, which gives green more: red is what is misread.
+    assert (f.evidence["name"], f.evidence["names"]) == ("red", ["red", "green"])
+    assert "'red', 'green' carry 49 % of the importance here and 0 % there" in f.text
+    assert found("same examples", swapped, probe="a" * 16) == []
+    assert found("other metric", swapped, probe="b" * 16, metric="auc") == []
+    assert found("alike", importance([[0.0] * 3, [0.4, 0.3, 0.1]]), probe="b" * 16) == []
+    # Three times as large, as overfitting makes it: the shares are the same.
+    larger = importance([[3 * v for v in r.figures["mean"]] for r in train], 0.03)
+    assert found("larger", larger, probe="b" * 16) == []
+    noisy = importance([[0.0, 0.0, 0.0], [0.0, 0.9, 0.05]], 0.4)
+    assert found("noisy", noisy, probe="b" * 16) == []
+
+
+def test_contributions_that_differ_between_two_sets(tmp_path: Path) -> None:
+    mean = np.array([0.6, 0.3, 0.1])
+    one, other = (
+        attribution(2, mean_abs=m, mean_abs_high=m + 0.05) for m in (mean, mean[[2, 1, 0]])
+    )
+    folder = logged(tmp_path, [*of_tag(one, "a", "a" * 16), *of_tag(other, "b", "b" * 16)])
+    log = reader.open(folder)
+    (f,) = findings.find(log, log.runs[0])
+    assert (f.rule, f.evidence["tags"], sorted(f.evidence["features"])) == (
+        SIDES,
+        ["a", "b"],
+        [0, 2],
+    )
+
+
+def test_sides_of_noise_disagree_by_chance_only() -> None:
+    rng = np.random.default_rng(9)
+    runs, flagged = 400, 0
+    for _ in range(runs):
+        truth = rng.choice([0.1, 0.2, 0.4], size=6)
+        stderr = rng.uniform(0.02, 0.1, size=6)
+        sides = [
+            findings._Table(
+                of_tag(importance(truth + stderr * rng.normal(size=(8, 6)), stderr), tag, probe),
+                (),
+                (),
+            )
+            for tag, probe in (("a", "a"), ("b", "b"))
+        ]
+        flagged += bool(findings._sides_disagree(*sides))
+    assert flagged <= 0.02 * runs
+
+
+def seeds(tmp_path: Path, *runs: Sequence[Record], probe: str = "a" * 16) -> Path:
+    for i, records in enumerate(runs):
+        logged(tmp_path / f"seed{i}", of_tag(records, "x", probe))
+    return tmp_path
+
+
+def test_seeds_that_rank_features_the_other_way_round(tmp_path: Path) -> None:
+    one = importance([[0.0, 0.0, 0.0], [0.5, 0.2, 0.1]])
+    other = importance([[0.0, 0.0, 0.0], [0.2, 0.5, 0.1]])
+    log = reader.open(seeds(tmp_path / "two", one, other))
+    assert len(log.runs) == 2
+    for run in log.runs:
+        (f,) = [f for f in findings.find(log, run) if f.rule == "seeds_disagree"]
+        assert (f.severity, f.last_step, f.evidence["compared"]) == ("info", 1, 1)
+        assert sorted(f.evidence["names"]) == ["feature 0", "feature 1"]
+        assert f.evidence["runs"] == [other for other in log.runs if other != run]
+    # Of four, the one that differs from the others is worth a warning.
+    log = reader.open(seeds(tmp_path / "four", one, one, other, one))
+    told = {
+        run: [f.severity for f in findings.find(log, run) if f.rule == "seeds_disagree"]
+        for run in log.runs
+    }
+    assert list(told.values()) == [["info"], ["info"], ["warning"], ["info"]]
+    wide = [importance([[0.0] * 3, [0.5, 0.2, 0.1]], 0.2), importance([[0.0] * 3, [0.2, 0.5, 0.1]])]
+    log = reader.open(seeds(tmp_path / "wide", *wide))
+    assert "seeds_disagree" not in {f.rule for f in findings.find(log, log.runs[0])}
+
+
+def test_seeds_whose_maps_point_elsewhere(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+
+    def run(maps: np.ndarray) -> list[Record]:
+        return [
+            Record("x", t, 1.0, "attribution", {}, {"sum_abs": np.ones(8)}, {"x": maps[t]})
+            for t in (0, 1)
+        ]
+
+    maps = rng.normal(size=(2, 8, 12)).astype(np.float32)
+    near = maps + 0.3 * rng.normal(size=maps.shape).astype(np.float32)
+    far = rng.normal(size=maps.shape).astype(np.float32)
+    log = reader.open(seeds(tmp_path / "near", run(maps), run(near)))
+    assert findings.find(log, log.runs[0]) == []
+    log = reader.open(seeds(tmp_path / "far", run(maps), run(far)))
+    f = only(findings.find(log, log.runs[0]), "seeds_disagree")
+    assert (f.severity, f.view) == ("info", "maps")
+    assert abs(f.evidence["cosine"]) < 0.3
+    # Other examples cannot be compared, nor runs that share no step but the first.
+    logged(tmp_path / "other" / "b", of_tag(run(far), "x", "b" * 16))
+    logged(tmp_path / "other" / "a", of_tag(run(maps), "x", "a" * 16))
+    logged(tmp_path / "other" / "c", of_tag(run(far)[:1], "x", "a" * 16))
+    log = reader.open(tmp_path / "other")
+    assert [findings.find(log, run) for run in log.runs] == [[], [], []]
