@@ -242,7 +242,9 @@ export const logged = computed<Logged>(() => {
   const own = tag.value;
   if (!own) return NO_STEPS;
   if (oneRun.value) return withHoles(own, tags.value);
-  return union(shownRuns.value.flatMap((one) => one.tags.filter((other) => other.name === own.name)));
+  // rows of maps are examples: what explains others has no place beside them
+  const fits = (one: TagInfo): boolean => one.name === own.name && (view.value !== "maps" || one.probe === own.probe);
+  return union(shownRuns.value.flatMap((one) => one.tags.filter(fits)));
 });
 
 /** The cursor: an exact logged step. Without a wish it is the last one and follows the training. */

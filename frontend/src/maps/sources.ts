@@ -61,10 +61,26 @@ function around(tag: TagInfo, step: number): string {
   return near.length ? `; the nearest logged ${near.length > 1 ? "steps are" : "step is"} ${near.join(" and ")}` : "";
 }
 
+/** Whether a run explains the same examples with the selected method. */
+const alike = (scene: Scene, run: RunInfo): boolean => named(run, scene.tag.name)?.probe === scene.tag.probe;
+
+/** Shown runs that cannot stand beside each other, because the method explains other examples there; with the reason. */
+export const strangersOf = (scene: Scene): [string, string][] =>
+  scene.by !== "runs"
+    ? []
+    : scene.runs
+        .filter((run) => !alike(scene, run))
+        .map(({ name }) => [
+          name,
+          `It explains other examples than ${scene.run.name}, so its maps are not of these rows.`,
+        ]);
+
 /** How many columns there are to choose from. */
 export function countOf(scene: Scene): number {
   if (scene.by === "steps") return scene.logged.steps.length;
-  return scene.by === "methods" ? peersOf(scene.run, scene.tag).length : scene.runs.length;
+  return scene.by === "methods"
+    ? peersOf(scene.run, scene.tag).length
+    : scene.runs.filter((one) => alike(scene, one)).length;
 }
 
 /** The run and the step of what is taken away from a map. */
@@ -124,7 +140,9 @@ export function columnsOf(scene: Scene, fits: number, all: boolean, everyRun: re
   if (by === "methods")
     return peersOf(run, tag).map((one) => column(run, one, cursor, one.name, one.name === tag.name));
   if (by === "runs")
-    return scene.runs.map((one) => column(one, named(one, tag.name), cursor, one.name, one.name === run.name));
+    return scene.runs
+      .filter((one) => alike(scene, one))
+      .map((one) => column(one, named(one, tag.name), cursor, one.name, one.name === run.name));
   const chosen = chooseColumns(logged.steps.length, cursor, all ? Infinity : fits);
   return chosen.map((at) => column(run, tag, at, String(logged.steps[at] ?? 0), at === cursor));
 }

@@ -36,7 +36,7 @@ export function Toolbar(props: ToolbarProps): JSX.Element {
         face={
           <>
             <span class="dim">Columns</span> {settings.by.value}
-            {settings.minus.value && " less"}
+            {settings.minus.value && ", difference"}
           </>
         }
       >

@@ -16,7 +16,7 @@ import { useRows } from "./rows_state";
 import { scalesOf } from "./scales";
 import { askedSize, inputOf, kindOf, layOut, sidesOf, type Room } from "./screen";
 import * as settings from "./settings";
-import { columnsOf, countOf, peersOf, see, sourcesOf, type Column, type Scene } from "./sources";
+import { columnsOf, countOf, peersOf, see, sourcesOf, strangersOf, type Column, type Scene } from "./sources";
 import { arrivals, BLOCK, cancel, failure, want, type Found, type Source } from "./store";
 import { toggleDifference, Toolbar } from "./toolbar";
 
@@ -189,10 +189,13 @@ export function Page(): JSX.Element {
   });
 
   if (!theTag || !theRun) return <></>;
-  const missing = shown.flatMap((column, at): [string, string][] => {
-    const one = found[first]?.[from + at];
-    return one && typeof one === "object" && "none" in one ? [[column.title, one.reason]] : [];
-  });
+  const missing = [
+    ...(scene ? strangersOf(scene) : []),
+    ...shown.flatMap((column, at): [string, string][] => {
+      const one = found[first]?.[from + at];
+      return one && typeof one === "object" && "none" in one ? [[column.title, one.reason]] : [];
+    }),
+  ];
   const retry = (): void => {
     failure.value = null;
     setAttempt(attempt + 1);

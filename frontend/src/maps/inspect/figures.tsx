@@ -9,6 +9,16 @@ import { aboutOf, formatOf, titleOf } from "../words";
 const WIDTH = 110;
 const HEIGHT = 22;
 
+/** The last logged value up to a step. */
+function lastOf(series: Series, name: string, example: number, now: number): { step: number; value: number } | null {
+  const { steps, values } = curve(series, name, example);
+  for (let at = steps.length - 1; at >= 0; at--) {
+    const [step, value] = [steps[at] ?? 0, values[at] ?? Number.NaN];
+    if (step <= now && Number.isFinite(value)) return { step, value };
+  }
+  return null;
+}
+
 /** A figure's course over the steps, as small as a word. */
 function Course({
   series,
@@ -32,6 +42,11 @@ function Course({
     <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} width={WIDTH} height={HEIGHT} aria-hidden="true">
       <line x1={x(now)} x2={x(now)} y1={0} y2={HEIGHT} />
       <path d={pathOf(steps, values, x, y)} />
+      {steps.map((step, at) => {
+        const value = values[at] ?? Number.NaN;
+        const alone = !Number.isFinite(values[at - 1]) && !Number.isFinite(values[at + 1]);
+        return alone && Number.isFinite(value) ? <circle key={step} cx={x(step)} cy={y(value)} r={2} /> : null;
+      })}
     </svg>
   );
 }
@@ -49,13 +64,23 @@ export function Figures({ series, example, now }: { series: Series; example: num
       <tbody>
         {names.map((name) => {
           const value = figure(series, name, now, example);
-          const text = value !== null ? formatOf(name)(value) : logged ? "undefined" : "not logged";
+          const last = value === null ? lastOf(series, name, example, now) : null;
+          const reason = reasons[name] ?? (logged && last ? "It was not computed at this step." : undefined);
           return (
             <tr key={name}>
               <th scope="row" title={aboutOf(name)}>
                 {titleOf(name)}
               </th>
-              <td title={value === null ? reasons[name] : undefined}>{text}</td>
+              <td title={value === null ? reason : undefined}>
+                {value !== null
+                  ? formatOf(name)(value)
+                  : last
+                    ? formatOf(name)(last.value)
+                    : logged
+                      ? "undefined"
+                      : "not logged"}
+                {last && <small class="dim"> at step {last.step}</small>}
+              </td>
               <td>
                 <Course series={series} name={name} example={example} now={now} />
               </td>

@@ -15,7 +15,7 @@ export function Columns({ peers, runs }: ToolbarProps): JSX.Element {
   if (runs.length > 1 || settings.by.value === "runs") options.push(["runs", "shown runs at this step"]);
   const now = `step ${step.value ?? 0}`;
   const away: [string, string][] = [
-    ["", "nothing: the maps themselves"],
+    ["", "nothing (the maps)"],
     [now, `this step (${now})`],
     ...(settings.minus.value.startsWith("step ") && settings.minus.value !== now
       ? [[settings.minus.value, settings.minus.value] as [string, string]]
@@ -32,7 +32,7 @@ export function Columns({ peers, runs }: ToolbarProps): JSX.Element {
   return (
     <div class="choices">
       <Choice name="Columns" of={settings.by} options={options} />
-      <Choice name="Less" of={settings.minus} options={away} />
+      <Choice name="Difference to" of={settings.minus} options={away} />
       {settings.by.value === "steps" && (
         <Choice
           name="Show"
