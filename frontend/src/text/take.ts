@@ -1,0 +1,30 @@
+/** The words and values on screen as a table. */
+import type { Line, TextInput, Word } from "./model";
+
+const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+/** One line per step, example, input and word; steps without values have none. */
+export function toCsv(
+  run: string,
+  tag: string,
+  examples: readonly number[],
+  inputs: readonly TextInput[],
+  words: readonly (readonly (readonly Word[])[])[],
+  steps: readonly number[],
+  line: (input: number, example: number, step: number) => Line,
+  nameOf: (example: number) => string,
+): string {
+  const lines = ["run,tag,step,example,input,position,word,value"];
+  for (const step of steps)
+    for (const example of examples)
+      inputs.forEach(({ info }, input) => {
+        const { values } = line(input, example, step);
+        words[input]?.[example]?.forEach(({ text, from }, place) => {
+          const value = values[place];
+          const said = value === undefined ? "" : String(value);
+          const names = [run, tag, String(step), nameOf(example), info.name, String(from), text];
+          lines.push([...names.map(cell), said].join(","));
+        });
+      });
+  return `${lines.join("\n")}\n`;
+}
