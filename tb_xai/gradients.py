@@ -128,6 +128,11 @@ class _Halving:
             try:
                 found = self._explain(x, y)
                 break
+            except tf.errors.InvalidArgumentError as error:
+                refused = targets.unknown_id(error)
+                if refused is None:
+                    raise
+                raise refused from error
             except tf.errors.ResourceExhaustedError as error:
                 if self._rows == 1:
                     raise ValueError(
@@ -250,7 +255,7 @@ def integrated_gradients(
     Differs from the paper: Gauss-Legendre nodes replace the Riemann sum.
     """
     levels = _levels(n_steps, max_steps, tolerance)
-    params = {"n_steps": n_steps, "baseline": _told(baseline), "max_steps": levels[-1]}
+    params = {"n_steps": n_steps, "baseline": _told(baseline, "baseline"), "max_steps": levels[-1]}
     recipe = _path(levels, _straight(baseline), float(tolerance))
     return replace(
         _binder("integrated_gradients", params, inputs, recipe, additive=True), baseline=baseline
@@ -474,11 +479,11 @@ def expected_gradients(
     units = -(-_whole("n_samples", n_samples, 1) // 2)
     params = {
         "n_samples": 2 * units,
-        "background": _told(background),
+        "background": _told(background, "background"),
         "seed": _whole("seed", seed, 0),
     }
     if np.any(_check_stdev(stdev)):
-        params["stdev"] = _told(stdev)
+        params["stdev"] = _told(stdev, "stdev")
     recipe = _expected(background, units, seed, stdev)
     return replace(
         _binder("expected_gradients", params, inputs, recipe, additive=True), baseline=background
@@ -1443,7 +1448,7 @@ def _noisy(
     _check_stdev(stdev)
     params = {
         "n_samples": units * copies,
-        "stdev": _told(stdev),
+        "stdev": _told(stdev, "stdev"),
         "relative": bool(relative),
         "seed": _whole("seed", seed, 0),
     }
@@ -1651,6 +1656,14 @@ def check_inputs(
             f"x must hold the model's {len(symbolic)} inputs {[s.name for s in symbolic]}. "
             f"Received: {len(leaves)} arrays"
         )
+    if symbolic and isinstance(structure, Mapping) and len(structure) == len(symbolic):
+        own = {s.name for s in symbolic}
+        whole = getattr(model, "input", None)
+        known = sorted(map(str, whole)) if isinstance(whole, Mapping) else sorted(own)
+        if unknown := [key for key in structure if key not in own and key not in known]:
+            raise ValueError(
+                f"x must have the model's inputs {known} as keys. Received: {unknown[0]!r}"
+            )
     wide = np.float64 if getattr(model, "compute_dtype", "") == "float64" else np.float32
     explained = _chosen(chosen, names)
     for i, leaf in enumerate(leaves):
@@ -1701,8 +1714,8 @@ def _leaf(leaf: np.ndarray, name: str, expected: Any, wide: Any) -> np.ndarray:
             raise ValueError(
                 f"x must have shape ({told}) for input {name!r}. Received: shape {leaf.shape}"
             )
-        return leaf.astype(_dtype(expected), copy=False)
-    return leaf.astype(wide, copy=False) if leaf.dtype.kind == "f" else leaf
+        return targets.narrowed(leaf, _dtype(expected), f"x for input {name!r}")
+    return targets.narrowed(leaf, wide, f"x for input {name!r}") if leaf.dtype.kind == "f" else leaf
 
 
 def _dtype(expected: Any) -> Any:
@@ -1715,7 +1728,7 @@ def _baseline(values: Any, leaf: np.ndarray, name: str, what: str) -> np.ndarray
     array = np.asarray(values)
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise ValueError(f"{what} must hold finite numbers. Received: {array} for input {name!r}")
-    array = array.astype(leaf.dtype)
+    array = targets.narrowed(array, leaf.dtype, what)
     if array.shape == leaf.shape:
         return array
     try:
@@ -1739,7 +1752,7 @@ def _background(values: Any, leaf: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(
             f"background must hold finite numbers. Received: dtype {array.dtype} for input {name!r}"
         )
-    return array.astype(leaf.dtype)
+    return targets.narrowed(array, leaf.dtype, "background")
 
 
 def _widths(inputs: Inputs, space: _Space, stdev: Any) -> list[Any]:
@@ -1853,14 +1866,16 @@ def _whole(name: str, value: Any, low: int) -> int:
     return int(value)
 
 
-def _told(values: Any) -> Any:
+def _told(values: Any, what: str) -> Any:
     """Return a setting as JSON can hold it: numbers as they are, arrays by their shape and mean."""
     if isinstance(values, Mapping):
-        return {str(key): _told(part) for key, part in values.items()}
+        return {str(key): _told(part, what) for key, part in values.items()}
     if _is_structure(values):
-        return [_told(part) for part in values]
+        return [_told(part, what) for part in values]
     array = np.asarray(values)
     if array.ndim == 0:
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{what} must be a number or an array of numbers. Received: {values!r}")
         return float(array)
     counts = array.size and array.dtype.kind in "biuf"
     return f"array {array.shape}" + (f", mean {array.mean():.4g}" if counts else "")

@@ -39,7 +39,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tb_xai import targets
+from tb_xai import gradients, targets
 
 Array = npt.NDArray[Any]
 Explain = Callable[..., "Importance"]
@@ -649,6 +649,7 @@ class _Substitution:
     def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> Importance:
         targets.graph_only()
         x, n, names, member = _features(x, self._feature_names, self._groups, self._score.model)
+        gradients.check_inputs(self._score.model, x, text=True)
         weight = _check_weight(sample_weight, n)
         if self._metric is None:
             self._metric = _metric(self._score, *self._asked, x, y)
@@ -672,6 +673,11 @@ class _Substitution:
             try:
                 found, score = self._passes(metric, x, y, member, order, pairs, plan, len(names))
                 break
+            except tf.errors.InvalidArgumentError as error:
+                refused = targets.unknown_id(error)
+                if refused is None:
+                    raise
+                raise refused from error
             except tf.errors.ResourceExhaustedError as error:
                 rows = plan.repeats * plan.features * plan.rows
                 if rows == 1:
@@ -1916,14 +1922,14 @@ def _members(
             if isinstance(column, str) and column not in names and column in inputs:
                 claim(inputs.index(column), ..., g, f"input {column!r}")
                 continue
-            at = _column(column, names, titles[g])
+            at = _column(column, names, titles[g], inputs)
             leaf = int(np.searchsorted(starts, at, side="right")) - 1
             where = ... if leaves[leaf].ndim == 1 else (..., at - int(starts[leaf]))
             claim(leaf, where, g, f"column {column!r}")
     return member
 
 
-def _column(column: Any, names: list[str], group: str) -> int:
+def _column(column: Any, names: list[str], group: str, inputs: list[str]) -> int:
     """Return the position of a column given by position or name."""
     if isinstance(column, (int, np.integer)) and not isinstance(column, bool):
         if 0 <= column < len(names):
@@ -1935,7 +1941,7 @@ def _column(column: Any, names: list[str], group: str) -> int:
     if isinstance(column, str):
         if column in names:
             return names.index(column)
-        close = difflib.get_close_matches(column, names, 3, 0.5)
+        close = difflib.get_close_matches(column, [*filter(None, inputs), *names], 3, 0.5)
         hint = f"; close: {', '.join(close)}" if close else ""
         shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
         raise ValueError(
@@ -1964,7 +1970,7 @@ def _input(a: Any, wide: bool) -> Array:
                 f"x must be free of NaN. Received: NaN at "
                 f"{tuple(np.argwhere(np.isnan(array))[0].tolist())}"
             )
-        return array.astype(np.float64 if wide else np.float32)
+        return targets.narrowed(array, np.float64 if wide else np.float32, "x")
     return array
 
 

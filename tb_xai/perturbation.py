@@ -1040,7 +1040,7 @@ def _from_value(leaf: np.ndarray, value: Any, what: str, name: str, text: bool) 
                 f"{what} must be a whole number for input {name!r}, which holds ids. "
                 f"Received: {what}={value!r}"
             )
-        array = array.astype(leaf.dtype)
+        array = targets.narrowed(array, leaf.dtype, what)
     if array.ndim == len(shape) + 1 and array.shape[1:] == shape and len(array):
         return np.ascontiguousarray(array)
     try:
@@ -1580,7 +1580,7 @@ def _said(value: Any) -> Any:
     array = np.asarray(value)
     if array.ndim == 0:
         return array.item()
-    mean = f", mean {array.mean():.4g}" if array.dtype.kind in "biuf" else ""
+    mean = f", mean {array.mean():.4g}" if array.size and array.dtype.kind in "biuf" else ""
     return f"array {array.shape}{mean}"
 
 

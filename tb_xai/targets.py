@@ -18,6 +18,7 @@ none, one unit            the output itself (regression)                   not n
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -77,7 +78,9 @@ def log_odds(outputs: Any, y: Any) -> Any:
         return _unit(head, y)
     chosen = tf.one_hot(y, head.logits.shape[1], on_value=True, off_value=False, dtype=tf.bool)
     others = tf.where(chosen, head.logits.dtype.min, head.logits)
-    return tf.gather(head.logits, y, axis=1, batch_dims=1) - tf.reduce_logsumexp(others, axis=1)
+    # The one logit by a sum: the gradient of a batched gather takes a score of operations.
+    own = tf.reduce_sum(tf.where(chosen, head.logits, 0), axis=1)
+    return own - tf.reduce_logsumexp(others, axis=1)
 
 
 def logit(outputs: Any, y: Any) -> Any:
@@ -648,3 +651,34 @@ def graph_only() -> None:
         raise RuntimeError(
             "tf.config.run_functions_eagerly must be off while a model is explained. Received: True"
         )
+
+
+def narrowed(values: np.ndarray, dtype: Any, what: str) -> np.ndarray:
+    """Return numbers in the type that a model reads, or refuse what that type cannot hold."""
+    dtype = np.dtype(dtype)
+    if values.dtype == dtype or dtype.kind not in "iuf" or values.dtype.kind not in "iuf":
+        return values.astype(dtype, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = values.astype(dtype, copy=False)
+    if dtype.kind == "f":
+        lost = ~np.isfinite(found) & np.isfinite(values)
+    else:
+        ends = np.iinfo(dtype)
+        lost = (values < ends.min) | (values > ends.max)
+    if lost.any():
+        raise ValueError(
+            f"{what} must fit into {dtype.name}, the type that the model reads. "
+            f"Received: {values[lost][0]}"
+        )
+    return found
+
+
+def unknown_id(error: tf.errors.InvalidArgumentError) -> ValueError | None:
+    """Return what to say of a row that an embedding does not have; None for other errors."""
+    found = re.search(r"indices\[[\d,]*\] = (-?\d+) is not in \[0, (\d+)\)", error.message or "")
+    if found is None:
+        return None
+    return ValueError(
+        f"x must hold ids from 0 to {int(found[2]) - 1}, the rows of the model's embedding (and so "
+        f"must a baseline or background). Received: {found[1]}"
+    )
