@@ -31,7 +31,7 @@ export default defineConfig({
               name: "core",
               test: /node_modules|rolldown\/runtime|src\/(api|features\/axis|groups|host|safetensors|state|steps|style|url)\.ts$/,
             },
-            { name: "figures", test: /src\/(colour|colour_tables|figures|spark)\.tsx?$/ },
+            { name: "figures", test: /src\/(colour|colour_tables|figures|overview\/go|spark)\.tsx?$/ },
             {
               name: "painting",
               test: /src\/maps\/(cell|choice|columns|difference|legend|paint|pictures|rows|screen|series_paint|settings|sources|store|words)\.tsx?$/,
