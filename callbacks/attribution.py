@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tb_xai import cam, gradients, summary, targets
+from tb_xai import cam, gradients, perturbation, summary, targets
 from tb_xai.callbacks.base import (
     Examples,
     Explained,
@@ -20,10 +20,13 @@ from tb_xai.callbacks.base import (
     map_leaves,
     words,
 )
+from tb_xai.callbacks.quality import Judge, Judged, masks_of
 
 # Vectors over the features of a flat input, and rows of predictions, are logged up to these widths.
 MOST_FEATURES = 10_000
 MOST_OUTPUTS = 32
+# Values of players stand in the record's own event up to this number.
+MOST_PLAYER_VALUES = 512
 
 
 class AttributionCallback(ExplanationCallback):
@@ -117,6 +120,10 @@ class AttributionCallback(ExplanationCallback):
         feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         token_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         batch_size: int | None = None,
+        quality: bool = True,
+        masks: Any = None,
+        suspects: Any = None,
+        stop_on: str | Sequence[str] | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -144,11 +151,14 @@ class AttributionCallback(ExplanationCallback):
             class_names=class_names,
             feature_names=feature_names,
             batch_size=batch_size,
+            stop_on=stop_on,
             scalars=scalars,
             strict=strict,
             from_dataset=16,
         )
         self.method = method
+        self.quality = bool(quality)
+        self._masks = masks_of(masks, suspects)
         self.target = target
         self.token_names = _vocabularies(token_names)
 
@@ -179,6 +189,21 @@ class AttributionCallback(ExplanationCallback):
                 f"Received: {len(self.class_names)} names"
             )
 
+        judge: Any = _no_judge
+        if self.quality:
+            judge = Judge(
+                model,
+                self.method,
+                explain,
+                self.target,
+                examples,
+                names,
+                self._features(),
+                self._masks,
+                self.seed,
+                self.batch_size,
+            )
+
         def named(values: Any) -> dict[str, np.ndarray]:
             """Values by input; those of inputs that were held fixed are None."""
             found = leaves(values)
@@ -191,13 +216,15 @@ class AttributionCallback(ExplanationCallback):
 
         def explained() -> Explained:
             a = explain(examples.x, examples.y)
+            judged = judge(a)
             if isinstance(a, cam.KernelAttribution):
-                return self._of_kernels(a, about)
+                return self._of_kernels(a, about, judged)
             more: dict[str, Any] = {}
             if isinstance(a, cam.FilterAttribution):
                 arrays, more = dict(a.values), about_filters(a, inputs)
             else:
                 arrays = named(a.values)
+                more = about_parts(a)
             tokens = {
                 name: tokens
                 for name, tokens in (ids if getattr(a, "words", None) is None else lines).items()
@@ -211,6 +238,8 @@ class AttributionCallback(ExplanationCallback):
             }
             if a.baseline_output is not None:
                 figures["baseline_output"] = a.baseline_output
+            if isinstance(a, perturbation.PlayerAttribution) and a.r2 is not None:
+                figures["r2"] = a.r2
             if a.gap is not None:
                 figures["gap"] = a.gap
                 scalars["gap"] = float(np.quantile(a.gap, 0.95))
@@ -220,13 +249,17 @@ class AttributionCallback(ExplanationCallback):
                     figures |= {prefix + k: v for k, v in by_feature(values).items()}
             if a.stderr is not None:
                 arrays |= {f"{name}.stderr": values for name, values in named(a.stderr).items()}
-            return Explained("attribution", about | more, figures, scalars, arrays, tokens=tokens)
+            meta = about | more | judged.meta
+            figures, scalars = figures | judged.figures, scalars | judged.scalars
+            return Explained("attribution", meta, figures, scalars, arrays, tokens=tokens)
 
         return explained
 
-    def _of_kernels(self, a: cam.KernelAttribution, about: Mapping[str, Any]) -> Explained:
+    def _of_kernels(
+        self, a: cam.KernelAttribution, about: Mapping[str, Any], judged: Judged
+    ) -> Explained:
         """The record of a layer's weights, whose rows are filters."""
-        figures = {"output": a.output, **strength([a.values["kernel"]])}
+        figures = {"output": a.output, **strength([a.values["kernel"]]), **judged.figures}
         shape = a.values["kernel"].shape[1:]
         if len(shape) == 1:
             figures |= by_feature(a.values["kernel"])
@@ -243,8 +276,10 @@ class AttributionCallback(ExplanationCallback):
             "layer": a.layer,
             "score_name": "norm",
             "value_name": "weight",
+            **judged.meta,
         }
         scalars = {
+            **judged.scalars,
             "sum_abs": _mean(figures["sum_abs"]),
             "entropy": _mean(figures["entropy"], beside=figures["sum_abs"]),
         }
@@ -307,6 +342,10 @@ class SaliencyCallback(AttributionCallback):
         feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         token_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         batch_size: int | None = None,
+        quality: bool = True,
+        masks: Any = None,
+        suspects: Any = None,
+        stop_on: str | Sequence[str] | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -327,6 +366,10 @@ class SaliencyCallback(AttributionCallback):
             feature_names=feature_names,
             token_names=token_names,
             batch_size=batch_size,
+            quality=quality,
+            masks=masks,
+            suspects=suspects,
+            stop_on=stop_on,
             scalars=scalars,
             strict=strict,
         )
@@ -383,6 +426,10 @@ class IntegratedGradientsCallback(AttributionCallback):
         feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         token_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         batch_size: int | None = None,
+        quality: bool = True,
+        masks: Any = None,
+        suspects: Any = None,
+        stop_on: str | Sequence[str] | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -403,6 +450,10 @@ class IntegratedGradientsCallback(AttributionCallback):
             feature_names=feature_names,
             token_names=token_names,
             batch_size=batch_size,
+            quality=quality,
+            masks=masks,
+            suspects=suspects,
+            stop_on=stop_on,
             scalars=scalars,
             strict=strict,
         )
@@ -526,6 +577,26 @@ def about_filters(a: cam.FilterAttribution, inputs: Mapping[str, np.ndarray]) ->
     }
 
 
+def about_parts(a: gradients.Attribution) -> dict[str, Any]:
+    """What the log says of the layer that a map belongs to, and of players that groups are.
+
+    Args:
+        a: An attribution.
+
+    Returns:
+        `layer`, its path; or `players`, their names, with the `player_values` of each example where
+        these are few: values of elements repeat that of their group.
+    """
+    if isinstance(a, cam.LayerAttribution):
+        return {"layer": a.layer}
+    if isinstance(a, perturbation.PlayerAttribution) and a.players is not None and any(a.names):
+        about: dict[str, Any] = {"players": list(a.names)}
+        if a.players.size <= MOST_PLAYER_VALUES:
+            about["player_values"] = [[float(f"{v:.6g}") for v in row] for row in a.players]
+        return about
+    return {}
+
+
 def by_feature(values: np.ndarray) -> dict[str, np.ndarray]:
     """Mean of |values| over examples with its 95 % interval, and mean of the signed values.
 
@@ -552,6 +623,10 @@ def by_feature(values: np.ndarray) -> dict[str, np.ndarray]:
         "mean_abs_high": mean + half,
         "mean": values.astype(np.float64).mean(axis=0),
     }
+
+
+def _no_judge(a: gradients.Attribution) -> Judged:
+    return Judged()
 
 
 def _vocabularies(names: Any) -> list[str] | dict[str, list[str]] | None:

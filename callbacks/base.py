@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import inspect
 import math
 import numbers
@@ -21,7 +22,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tb_xai import summary
+from tb_xai import findings, summary
 
 # Records that could not be written wait for the next attempt; of more than these the oldest go.
 KEPT_FOR_RETRY = 4
@@ -171,6 +172,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         class_names: Name of each class, or None.
         feature_names: Name of each feature of a flat input, or None.
         batch_size: Rows that pass the model at once, perturbed ones counted; None chooses.
+        stop_on: What ends training: a finding of severity "alarm", or "warning" and above, or of
+            one of a list of rules by name; None: nothing does.
         scalars: Whether standard scalar summaries `xai/<tag>/<name>` are written as well.
         strict: Raise when an explanation or its writing fails after training has begun; otherwise
             training goes on, a warning is given once, and writing is tried again.
@@ -194,6 +197,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         class_names: Sequence[str] | None = None,
         feature_names: Any = None,
         batch_size: int | None = None,
+        stop_on: str | Sequence[str] | None = None,
         scalars: bool = True,
         strict: bool = False,
         from_dataset: int = 16,
@@ -243,6 +247,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         )
         if feature_names is None and hasattr(x, "columns"):
             self.feature_names = words("feature_names", x.columns)
+        self.stop_on = _stopping(stop_on)
         self.scalars = bool(scalars)
         self.strict = bool(strict)
         self._from_dataset = from_dataset
@@ -281,6 +286,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._failed: list[int] = []
         self._skipped = 0  # steps left out for the budget since the last record
         self._warned: set[str] = set()
+        self._history: list[summary.Record] = []  # without arrays
 
     # What a callback adds.
 
@@ -419,35 +425,73 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             )
             return
         seconds = time.perf_counter() - began
-        self._scalars = {name: float(value) for name, value in explained.scalars.items()}
+        measured = {name: float(value) for name, value in explained.scalars.items()}
+        self._scalars |= measured
         meta = {
             "inputs": self._about_inputs,
             **explained.meta,
             "probe": self._probe.hash,
             "epoch": self._epoch,
             "seconds": seconds,
-            "for_keras_logs": self._scalars,
+            "for_keras_logs": measured,
         }
         if self._dry_run_seconds is not None:
             meta["dry_run_seconds"], self._dry_run_seconds = self._dry_run_seconds, None
         if self.budget is not None:
             meta |= {"budget": self.budget, "skipped": self._skipped}
             self._skipped = 0
-        self._unwritten.append(
-            summary.Record(
-                tag=self.tag,
-                step=step,
-                wall_time=time.time(),
-                kind=explained.kind,
-                meta=meta,
-                figures=explained.figures,
-                arrays=explained.arrays,
-            )
+        record = summary.Record(
+            tag=self.tag,
+            step=step,
+            wall_time=time.time(),
+            kind=explained.kind,
+            meta=meta,
+            figures=explained.figures,
+            arrays=explained.arrays,
         )
+        meta["findings"] = self._judge(record, explained.names)
+        self._unwritten.append(record)
         self._write_all()
         self._cost = time.perf_counter() - began
         self._spent += self._cost
         self._epoch_seconds += self._cost
+
+    def _judge(self, record: summary.Record, names: Sequence[str] | None) -> list[dict[str, Any]]:
+        """Return the findings that hold at this step; warn of alarms, and stop when asked to."""
+        self._history.append(dataclasses.replace(record, arrays={}))
+        features = names or next(iter((self._features() or {}).values()), None)
+        try:
+            found = findings.judge(self._history, features, self.example_names)
+        except Exception as error:
+            if self.strict:
+                raise
+            self._warn(
+                "judge",
+                f"{type(self).__name__} could not look for findings at step {record.step}; "
+                f"training goes on. Received: {_told(error)}",
+            )
+            return []
+        found = [finding for finding in found if finding.last_step == record.step]
+        for finding in found:
+            stops = self._stops(finding)
+            if stops:
+                self.model.stop_training = True
+            if stops or finding.severity == "alarm":
+                told = f"{finding.severity} at step {record.step}" + (
+                    ", which stops training" if stops else ""
+                )
+                self._warn(
+                    f"finding {finding.rule}{stops}",
+                    f"{self.tag}: {told}: {finding.text} {finding.try_next}",
+                )
+        return [dataclasses.asdict(finding) for finding in found]
+
+    def _stops(self, finding: findings.Finding) -> bool:
+        if self.stop_on is None:
+            return False
+        if isinstance(self.stop_on, str):
+            return finding.severity in ("alarm", self.stop_on)
+        return finding.rule in self.stop_on
 
     # The log.
 
@@ -570,6 +614,18 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self.feature_names is None or isinstance(self.feature_names, dict):
             return self.feature_names
         return {self.input_names[0]: self.feature_names}
+
+
+def _stopping(stop_on: Any) -> str | list[str] | None:
+    """`stop_on` as a severity or a list of rules, or a sentence."""
+    if stop_on is None or (isinstance(stop_on, str) and stop_on in ("alarm", "warning")):
+        return stop_on
+    rules = [] if isinstance(stop_on, str) else words("stop_on", stop_on) or []
+    if not rules:
+        raise ValueError(
+            f'stop_on must be "alarm", "warning" or a list of names of rules. Received: {stop_on!r}'
+        )
+    return rules
 
 
 def _nothing() -> None:

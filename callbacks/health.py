@@ -67,6 +67,8 @@ class ModelHealthCallback(ExplanationCallback):
         example_names: Name of each example, or None for their positions.
         class_names: Name of each class, or None.
         batch_size: Rows that pass the model at once; None for a part of the batch.
+        stop_on: What ends training: a finding of severity "alarm", or "warning" and above, or of
+            one of a list of rules by name; see `tb_xai.findings`. None: nothing does.
         scalars: Whether to write the scalar summaries.
         strict: Raise when a step cannot be measured or written after training has begun. By default
             training goes on: a warning is given once, writing is tried again at the next step, and
@@ -102,6 +104,7 @@ class ModelHealthCallback(ExplanationCallback):
         example_names: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
         batch_size: int | None = None,
+        stop_on: str | Sequence[str] | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -119,6 +122,7 @@ class ModelHealthCallback(ExplanationCallback):
             example_names=example_names,
             class_names=class_names,
             batch_size=batch_size,
+            stop_on=stop_on,
             scalars=scalars,
             strict=strict,
             from_dataset=64,

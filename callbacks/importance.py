@@ -60,6 +60,8 @@ class PermutationImportanceCallback(ExplanationCallback):
         example_names: Name of each row, or None for their positions.
         class_names: Name of each class, or None.
         batch_size: Permuted rows that pass the model at once; None chooses.
+        stop_on: What ends training: a finding of severity "alarm", or "warning" and above, or of
+            one of a list of rules by name; see `tb_xai.findings`. None: nothing does.
         scalars: Whether to write the scalar summaries.
         strict: Raise when a step cannot be explained or written after training has begun. By
             default training goes on: a warning is given once, writing is tried again at the next
@@ -101,6 +103,7 @@ class PermutationImportanceCallback(ExplanationCallback):
         example_names: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
         batch_size: int | None = None,
+        stop_on: str | Sequence[str] | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -122,6 +125,7 @@ class PermutationImportanceCallback(ExplanationCallback):
             class_names=class_names,
             feature_names=names,
             batch_size=batch_size,
+            stop_on=stop_on,
             scalars=scalars,
             strict=strict,
             from_dataset=1024,

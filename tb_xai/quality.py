@@ -24,6 +24,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tb_xai import drift, targets
+from tb_xai.folding import fold
 from tb_xai.gradients import BATCH_SIZE, Attribution, Binder, check_inputs
 from tb_xai.targets import Target, log_odds
 
@@ -340,6 +341,7 @@ class Curve:
             baseline 0; NaN where both have the same target.
         random: `(n,)` mean `auc` over random orders: what an order that knows nothing reaches.
         random_stderr: `(n,)` standard error of that mean; NaN for fewer than two orders.
+        random_normalised: `(n,)` `random`, rescaled like `normalised`.
     """
 
     fraction: Floats
@@ -348,6 +350,7 @@ class Curve:
     normalised: Floats
     random: Floats
     random_stderr: Floats
+    random_normalised: Floats
 
 
 @dataclass(frozen=True)
@@ -401,28 +404,32 @@ class scorer:  # noqa: N801
 
     def __call__(self, x: Any, y: Any = None) -> Floats:
         """Return the target of each row."""
-        return self.rows(*self.checked(x, y))
+        x, y = self.checked(x, y)
+        return self.rows(x, y)(keras.tree.flatten(x), [] if y is None else keras.tree.flatten(y))
 
     def checked(self, x: Any, y: Any = None) -> tuple[Any, Any]:
-        """Return inputs and labels as `rows` takes them, or refuse them with a sentence."""
+        """Return inputs and labels in the types that the model takes, or refuse them."""
         inputs = check_inputs(self.model, x)
         x = inputs.pack(list(inputs.leaves))
         return x, self._score.labels(y, inputs.n, x)
 
-    def rows(self, x: Any, y: Any = None) -> Floats:
-        """Return the target of rows like those that were checked before."""
+    def rows(self, x: Any, y: Any = None) -> Callable[[list[np.ndarray], list[np.ndarray]], Floats]:
+        """Return the function that takes the arrays of such inputs and labels, unchecked."""
         given = (x,) if y is None else (x, y)
-        arrays = keras.tree.flatten(given)
-        form = [(a.dtype, a.shape[1:]) for a in arrays]
+        form = [(str(a.dtype), *a.shape[1:]) for a in keras.tree.flatten(given)]
         if form != self._form:
-            self._form = form
-            self._compiled = self._compile(given)
-        n = len(arrays[0])
-        found = [
-            self._compiled(*(tf.constant(a[start : start + self.batch_size]) for a in arrays))
-            for start in range(0, n, self.batch_size)
-        ]
-        return np.concatenate([np.asarray(part, np.float64) for part in found])
+            self._form, self._compiled = form, self._compile(given)
+        compiled, most = self._compiled, self.batch_size
+
+        def target(leaves: list[np.ndarray], labels: list[np.ndarray]) -> Floats:
+            arrays = [*leaves, *labels]
+            found = [
+                compiled(*(tf.constant(a[start : start + most]) for a in arrays)).numpy()
+                for start in range(0, len(leaves[0]), most)
+            ]
+            return np.asarray(np.concatenate(found), np.float64)
+
+        return target
 
     def _compile(self, given: Any) -> Any:
         def traced(*arrays: Any) -> Any:
@@ -432,7 +439,15 @@ class scorer:  # noqa: N801
             tf.TensorSpec((None, *a.shape[1:]), tf.as_dtype(a.dtype))
             for a in keras.tree.flatten(given)
         ]
-        return tf.function(traced, autograph=False).get_concrete_function(*specs)
+        plan = tf.function(traced, autograph=False).get_concrete_function(*specs)
+        folded = fold(plan)
+        if folded is None:
+            return plan
+
+        def cheaper(*arrays: Any) -> Any:
+            return folded(folded.weights(), *arrays)
+
+        return tf.function(cheaper, autograph=False).get_concrete_function(*specs)
 
 
 def infidelity(
@@ -496,6 +511,7 @@ def max_sensitivity(
     radius: float = 0.02,
     n_samples: int = 4,
     seed: int = 0,
+    values: Any = None,
 ) -> Floats:
     """Return the largest relative change of an explanation in a small neighbourhood of the input.
 
@@ -509,6 +525,7 @@ def max_sensitivity(
         radius: Half width of the neighbourhood, as a share of each example's range.
         n_samples: Neighbours per example; each costs one explanation. The maximum grows with it.
         seed: Seed of the neighbours; the same seed gives the same ones at every step.
+        values: The explanation of x where it is known already; None explains x.
 
     Returns:
         `(n,)`, 0 is best; NaN where the explanation is all zero or not finite.
@@ -529,7 +546,7 @@ def max_sensitivity(
     _positive(radius=radius, n_samples=n_samples)
     leaves, pack = _open(x)
     rng = np.random.default_rng(seed)
-    here = _whole(explain(x, y).values)
+    here = _whole(explain(x, y).values if values is None else values)
     worst = np.zeros(len(here))
     for _ in range(n_samples):
         near = [
@@ -749,12 +766,6 @@ class panel:  # noqa: N801
         self._noise: _Noise | None = None
         self._subsets: _Subsets | None = None
         self._orders: _Orders | None = None
-        self.rows = {
-            "infidelity": n_samples,
-            "faithfulness": n_subsets,
-            "curves": (2 + n_random) * (n_steps - 1) + 1,
-        }
-        """Rows per example that each measure sends through the model."""
 
     def infidelity(
         self, values: Any, output: npt.ArrayLike, *, contributions: bool = False
@@ -850,7 +861,7 @@ class randomised:  # noqa: N801
         rng = np.random.default_rng(seed)
         for _, group in reversed(copy.groups):
             _randomise(group, rng)
-        self._ranks = _ranks(np.abs(_whole(method(copy, target, batch_size)(x, y).values)))
+        self._ranks = _Ranks(method(copy, target, batch_size)(x, y).values)
 
     def __call__(self, values: Any) -> Floats:
         """Return Spearman's correlation of the magnitudes with those of the clone, `(n,)`.
@@ -858,8 +869,7 @@ class randomised:  # noqa: N801
         Near 0 for an explanation that depends on the weights; NaN where the magnitudes of either
         are all equal or not finite.
         """
-        ranks = _ranks(np.abs(_whole(values)))
-        return np.asarray(np.clip((ranks * self._ranks).sum(axis=1), -1.0, 1.0))
+        return self._ranks.spearman(values)
 
 
 def parameter_randomisation(
@@ -1168,15 +1178,19 @@ class _Asker:
         self._x = x
         self.leaves, self.pack = _open(x)
         self.n = len(self.leaves[0])
-        self._score: Score = score
-        self._types: list[Any] = [None] * len(self.leaves)
         self._together = max(1, getattr(score, "batch_size", BATCH_SIZE) // max(self.n, 1))
+        self._types: list[Any] = [leaf.dtype for leaf in self.leaves]
         if isinstance(score, scorer):
             x, y = score.checked(x, y)
             self._types = [leaf.dtype for leaf in keras.tree.flatten(x)]
-            self._score = score.rows
-        self._unlabelled = y is None
-        self._labels, self._pack_labels = _open([] if y is None else y)
+            self._score = score.rows(x, y)
+        self._labels: list[np.ndarray] = []
+        if y is not None:
+            self._labels, pack_labels = _open(y)
+        if not isinstance(score, scorer):
+            self._score = lambda leaves, labels: score(
+                self.pack(leaves), None if y is None else pack_labels(labels)
+            )
 
     def __call__(self, copies: Callable[[int, int], list[np.ndarray]], count: int) -> Floats:
         """Return the target `(n, count)` of the copies that `copies(first, last)` makes."""
@@ -1184,14 +1198,11 @@ class _Asker:
         for first in range(0, count, self._together):
             times = min(self._together, count - first)
             rows = [
-                leaf if kind is None else leaf.astype(kind, copy=False)
+                leaf.astype(kind, copy=False)
                 for leaf, kind in zip(copies(first, first + times), self._types, strict=True)
             ]
-            y = [np.tile(a, (times,) + (1,) * (a.ndim - 1)) for a in self._labels]
-            scores = np.asarray(
-                self._score(self.pack(rows), None if self._unlabelled else self._pack_labels(y)),
-                np.float64,
-            )
+            labels = [np.concatenate([a] * times) for a in self._labels]
+            scores = np.asarray(self._score(rows, labels), np.float64)
             if scores.shape != (self.n * times,):
                 raise ValueError(
                     "A scorer must return one number per row. "
@@ -1221,22 +1232,24 @@ class _Noise:
         n_samples: int,
         seed: int,
     ) -> None:
-        self._leaves, self.count, self._seed = leaves, n_samples, seed
+        self._leaves, self._count, self._seed = leaves, n_samples, seed
         self._stdev = {
             i: stdev * (_span(leaves[i]) if relative else np.ones((len(leaves[i]),)))
             for i in explained
         }
-        self.moves = np.any([s.ravel() > 0 for s in self._stdev.values()], axis=0)
+        self._moves = np.any([s.ravel() > 0 for s in self._stdev.values()], axis=0)
         size = n_samples * sum(leaves[i].size for i in self._stdev)
-        self._kept = [self._sample(s) for s in range(n_samples)] if size <= KEPT_NUMBERS else None
+        self._kept = self._samples(0, n_samples) if size <= KEPT_NUMBERS else None
 
-    def _sample(self, s: int) -> tuple[list[np.ndarray], dict[int, Floats]]:
-        """Return the inputs of sample s, and what was taken away from them."""
-        rng = np.random.default_rng([self._seed, s])
-        moved, taken = list(self._leaves), {}
+    def _samples(self, first: int, last: int) -> tuple[list[np.ndarray], dict[int, Floats]]:
+        """Return the inputs of samples `(samples, n, ...)`, and what was taken away from them."""
+        moved = [np.broadcast_to(leaf, (last - first, *leaf.shape)) for leaf in self._leaves]
+        taken = {}
         for i, stdev in self._stdev.items():
             leaf = self._leaves[i]
-            noise = stdev.reshape(-1, *(1,) * (leaf.ndim - 1)) * rng.standard_normal(leaf.shape)
+            scale = stdev.reshape(-1, *(1,) * (leaf.ndim - 1))
+            draws = [np.random.default_rng([self._seed, i, s]) for s in range(first, last)]
+            noise = np.stack([scale * rng.standard_normal(leaf.shape) for rng in draws])
             moved[i] = (leaf - noise).astype(leaf.dtype)
             # What was really taken away, after rounding to the type of the input.
             taken[i] = leaf.astype(np.float64) - moved[i]
@@ -1246,21 +1259,21 @@ class _Noise:
         self, ask: _Asker, slopes: dict[int, Floats], fine: Bools, before: Floats
     ) -> Estimate:
         """Return the mean squared error of what the slopes foresee of the perturbations."""
-        foreseen: list[Floats] = []
+        foreseen = []
 
         def copies(first: int, last: int) -> list[np.ndarray]:
-            moved = []
-            for s in range(first, last):
-                rows, taken = self._sample(s) if self._kept is None else self._kept[s]
-                moved.append(rows)
-                foreseen.append(
-                    sum((taken[i] * slopes[i]).reshape(ask.n, -1).sum(axis=1) for i in taken)
-                )
-            return [np.concatenate(parts) for parts in zip(*moved, strict=True)]
+            if self._kept is None:
+                moved, taken = self._samples(first, last)
+            else:
+                moved = [leaf[first:last] for leaf in self._kept[0]]
+                taken = {i: part[first:last] for i, part in self._kept[1].items()}
+            parts = [(taken[i] * slopes[i]).reshape(last - first, ask.n, -1) for i in taken]
+            foreseen.append(sum(part.sum(axis=2) for part in parts))
+            return [leaf.reshape(-1, *leaf.shape[2:]) for leaf in moved]
 
-        after = ask(copies, self.count)
-        error = (np.stack(foreseen, axis=1) - (before[:, None] - after)) ** 2
-        error[~(fine & self.moves)] = np.nan
+        after = ask(copies, self._count)
+        error = (np.concatenate(foreseen).T - (before[:, None] - after)) ** 2
+        error[~(fine & self._moves)] = np.nan
         return Estimate(error.mean(axis=1), _stderr(error))
 
 
@@ -1326,7 +1339,7 @@ class _Subsets:
         """Return the correlation of sums over subsets with the effect of removing them."""
         count = len(self.gone)
         after = ask(lambda a, b: units.replace(self.gone[a:b], other), count)
-        u = np.stack([np.where(gone, values, 0.0).sum(axis=1) for gone in self.gone], axis=1)
+        u = np.einsum("snm,nm->ns", self.gone, values)
         v = before[:, None] - after
         # A map whose sums differ by rounding alone foretells nothing.
         fine = fine & (np.ptp(u, axis=1) > 1e-9 * np.abs(values).sum(axis=1))
@@ -1406,13 +1419,15 @@ class _Orders:
         full, empty = ends
         auc = np.where(fine, self.area(scores), np.nan)
         nothing = np.full(len(auc), np.nan)
+        chance = random.mean(axis=0) if len(random) else nothing
         return Curve(
             self.fraction,
             np.where(fine[:, None], scores, np.nan),
             auc,
             _divide(auc - empty, full - empty),
-            random.mean(axis=0) if len(random) else nothing,
+            chance,
             _stderr(random.T) if len(random) else nothing,
+            _divide(chance - empty, full - empty),
         )
 
 
@@ -1459,27 +1474,43 @@ def _whole(values: Any) -> Floats:
     return np.concatenate([_flat(v) for v in keras.tree.flatten(values) if v is not None], axis=1)
 
 
-def _ranks(flat: Floats) -> npt.NDArray[np.float32]:
-    """Return ranks of each row around their mean, tied ones shared, in unit length.
+class _Ranks:
+    """Ranks of the values of each row, to be correlated with those of other values.
 
-    NaN for rows that are not finite or all equal. The ranks of all rows at once: one by one they
-    would take as long as the explanation of a small network.
+    All rows at once, and in the order of the other values instead of that of the features: this is
+    done at every step, and of a small network an explanation costs less than a millisecond.
     """
-    n, m = flat.shape
-    order = np.argsort(flat, axis=1)
-    ascending = np.take_along_axis(flat, order, axis=1)
-    place = np.arange(m)
-    new = np.ones((n, m), np.bool_)
-    new[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
-    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
-    end = np.append(new[:, 1:], np.ones((n, 1), np.bool_), axis=1)
-    last = np.minimum.accumulate(np.where(end, place, m)[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty((n, m), np.float32)
-    np.put_along_axis(ranks, order, ((first + last) / 2 - (m - 1) / 2).astype(np.float32), axis=1)
-    norm = np.sqrt((ranks**2).sum(axis=1, dtype=np.float64))
-    fine = np.isfinite(ascending[:, -1]) & (norm > 0)
-    norm[~fine] = np.nan
-    return np.asarray(ranks / norm[:, None], np.float32)
+
+    def __init__(self, values: Any) -> None:
+        order, ranks = self._ranked(values)
+        self._ranks = np.empty_like(ranks)
+        np.put_along_axis(self._ranks, order, ranks, axis=1)
+
+    def spearman(self, values: Any) -> Floats:
+        """Return Spearman's correlation with other values; NaN where either gives no order."""
+        order, ranks = self._ranked(values)
+        both = (ranks * np.take_along_axis(self._ranks, order, axis=1)).sum(axis=1)
+        return np.asarray(np.clip(both, -1.0, 1.0), np.float64)
+
+    @staticmethod
+    def _ranked(values: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return the ascending order of magnitudes, and ranks in this order, of unit length."""
+        flat = np.abs(_whole(values))
+        n, m = flat.shape
+        order = np.argsort(flat, axis=1)
+        ascending = np.take_along_axis(flat, order, axis=1)
+        new = ascending[:, 1:] != ascending[:, :-1]
+        place: Any = np.broadcast_to(np.arange(m, dtype=np.float32), (n, m))
+        if not new.all():  # tied values share the mean of their places
+            edge = np.ones((n, 1), np.bool_)
+            first = np.where(np.append(edge, new, axis=1), place, 0)
+            last = np.where(np.append(new, edge, axis=1), place, m)[:, ::-1]
+            np.maximum.accumulate(first, axis=1, out=first)
+            place = (first + np.minimum.accumulate(last, axis=1)[:, ::-1]) / 2
+        ranks = place - np.float32((m - 1) / 2)
+        norm = np.sqrt((ranks**2).sum(axis=1, dtype=np.float64))
+        norm[~(np.isfinite(ascending[:, -1]) & (norm > 0))] = np.nan
+        return order, (ranks / norm[:, None]).astype(np.float32)
 
 
 def _stderr(samples: Floats) -> Floats:

@@ -166,7 +166,9 @@ def test_scalars_are_written_for_the_scalars_tab(tmp_path: Path) -> None:
         ],
     )
     events = event_accumulator.EventAccumulator(str(tmp_path / "xai")).Reload()
-    tags = {f"xai/ig/{name}" for name in ("gap", "sum_abs", "entropy", "seconds")}
+    figures = ("infidelity", "faithfulness", "max_sensitivity", "deletion", "insertion")
+    plain = ("gap", "sum_abs", "entropy", "seconds", "gini", "randomisation")
+    tags = {f"xai/ig/{name}" for name in (*plain, *figures)}
     assert {tag for tag in events.Tags()["tensors"] if tag.startswith("xai/")} == tags
     assert [event.step for event in events.Tensors("xai/ig/gap")] == [0, 1, 2]
 
@@ -681,14 +683,15 @@ class Poison(keras.callbacks.Callback):
 
 
 def test_weights_of_nan_are_logged_as_nan(tmp_path: Path) -> None:
-    history = fit(
-        mlp(),
-        [
-            IntegratedGradientsCallback(tmp_path, X[:4], Y[:4], n_steps=2),
-            PermutationImportanceCallback(tmp_path, X, Y, n_repeats=2),
-            Poison(),
-        ],
-    )
+    with pytest.warns(RuntimeWarning, match="alarm at step 2"):
+        history = fit(
+            mlp(),
+            [
+                IntegratedGradientsCallback(tmp_path, X[:4], Y[:4], n_steps=2),
+                PermutationImportanceCallback(tmp_path, X, Y, n_repeats=2),
+                Poison(),
+            ],
+        )
     log = reader.open(tmp_path)
     assert steps(tmp_path, "integrated_gradients") == [0, 1, 2]
     assert np.isnan(log.arrays(".", "integrated_gradients", 2)["x"]).all()

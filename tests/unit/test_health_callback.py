@@ -283,8 +283,10 @@ def test_thresholds_change_the_words_and_are_logged(tmp_path: Path) -> None:
 def test_training_that_diverges_is_logged_to_the_end(tmp_path: Path) -> None:
     model = mlp()
     model.compile(keras.optimizers.SGD(1e30), "sparse_categorical_crossentropy")
-    fit(model, [ModelHealthCallback(tmp_path, X[:20], Y[:20])])
+    with pytest.warns(RuntimeWarning, match="model_health: alarm at step"):
+        fit(model, [ModelHealthCallback(tmp_path, X[:20], Y[:20])])
     last = logged(tmp_path)[-1]
+    assert "not_finite_layers" in [finding["rule"] for finding in last.meta["findings"]]
     assert "not finite" in last.meta["states"]
     assert last.figures["not_finite"].sum() > 0
 
