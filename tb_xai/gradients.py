@@ -1772,7 +1772,9 @@ def _widths(inputs: Inputs, space: _Space, stdev: Any) -> list[Any]:
 
 def _check_stdev(stdev: Any) -> Any:
     for part in stdev.values() if isinstance(stdev, Mapping) else [stdev]:
-        array = np.asarray(part, float)
+        array = np.asarray(part)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"stdev must be a number or an array of numbers. Received: {part!r}")
         if not (np.isfinite(array).all() and (array >= 0).all()):
             raise ValueError(f"stdev must not be negative. Received: stdev={part!r}")
     return [np.any(part) for part in stdev.values()] if isinstance(stdev, Mapping) else stdev
