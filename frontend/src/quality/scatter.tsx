@@ -74,7 +74,7 @@ export function ScatterPanel({
   return (
     <figure class="ql-panel ql-scatter" aria-label="Quality against score">
       <figcaption>
-        <h3>Right for the right reasons?</h3>
+        <h3>{measure.good ? "Right for the right reasons?" : "Against the score"}</h3>
         <label class="pick">
           <span>Score</span>
           <select value={score.key} onChange={(event) => (scoreWish.value = event.currentTarget.value)}>
@@ -86,7 +86,7 @@ export function ScatterPanel({
           </select>
         </label>
         <p class="dim">
-          {measure.title} of every checkpoint against its score
+          “{measure.title}” of every checkpoint against its score
           {score.good && score.good !== "zero" ? ` (${GOOD_WORDS[score.good].slice(2)})` : ""}; a thin line joins the
           steps. Click a point to go there.
         </p>
