@@ -29,8 +29,9 @@ export interface Line {
 const TOP = 4;
 const FOOT = 22;
 
+/** Tall enough for names as long as the matrix stays on a screen or two. */
 export const rowHeight = (layers: number): number =>
-  Math.min(24, Math.max(4, Math.floor(640 / Math.max(1, layers)), 14 - layers / 60));
+  Math.min(24, Math.max(4, Math.floor(640 / Math.max(1, layers)), Math.floor(14 - layers / 60)));
 
 /** Left for names, right for words; the same in every matrix. */
 const gutters = (width: number): { left: number; right: number } => ({

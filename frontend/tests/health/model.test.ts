@@ -10,6 +10,7 @@ import { gravity, isBad, markOf, meaning, spells, verdicts, when, worst } from "
 import { toCsv } from "../../src/health/take";
 import { answer, health } from "./make";
 
+const NO_WORDS = { states: [], n: null, dead_bound: null, thresholds: {}, histogram_edges: [] };
 const THEME = { dark: false, text: "#000000", muted: "#555555", grid: "#dddddd", panel: "#ffffff" };
 
 describe("the states of layers", () => {
@@ -70,8 +71,9 @@ describe("an answer", () => {
   });
 
   it("without words or names is still drawn", () => {
-    const { health: _, ...rest } = answer();
-    const one = health({ ...rest, names: null });
+    const one = health({ names: null, health: NO_WORDS });
+    expect(one.states).toEqual([null, null, null, null]);
+    expect(verdicts(one)).toEqual([]);
     expect(health({ names: null }).layers).toEqual(["layer 0", "layer 1", "layer 2"]);
     expect(one.layers).toHaveLength(3);
   });
