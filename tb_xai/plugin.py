@@ -686,7 +686,7 @@ def series(
             )
         found = {name: found[name] for name in dict.fromkeys((*axes, *figures))}
     else:
-        for large in ("prediction", "gradient_histogram", "grid"):
+        for large in ("prediction", "gradient_histogram", "grid", "grid_signed"):
             found.pop(large, None)
     last = log.record(run, tag, int(found["steps"][-1])) if len(found["steps"]) else None
     names = log.feature_names(run, tag)
@@ -715,8 +715,8 @@ def series(
         "columns": list(columns) if columns is not None else None,
         "metric": str(last.meta["metric"]) if last and last.meta.get("metric") else None,
         "missing": [{"step": step, "reason": why} for step, why in log.missing(run, tag)],
-        "reasons": _reasons(last.meta if last else {}),
     }
+    answer["reasons"], answer["unmeasured"] = _reasons(log.stored(run, tag), found)
     if last is not None and isinstance(last.meta.get("masks"), dict):
         answer["masks"] = _masks(last.meta["masks"], columns)
     if last is not None and last.kind == "health":
@@ -725,10 +725,19 @@ def series(
     return _pack(wire, answer), answer
 
 
-def _reasons(meta: Mapping[str, Any]) -> dict[str, str]:
-    """Why figures of quality are undefined for this method or input, by figure."""
-    said = meta.get("quality")
-    return {str(k): str(v) for k, v in said.items()} if isinstance(said, dict) else {}
+def _reasons(
+    stored: Sequence[summary.Stored], figures: Mapping[str, np.ndarray]
+) -> tuple[dict[str, str], dict[str, list[int]]]:
+    """Why figures of quality are not there, by figure; and at which steps, of those that are."""
+    reasons: dict[str, str] = {}
+    steps: dict[str, list[int]] = {}
+    for each in stored:
+        said = each.record.meta.get("quality")
+        for figure, reason in said.items() if isinstance(said, dict) else ():
+            reasons[str(figure)] = str(reason)
+            if figure in figures:
+                steps.setdefault(str(figure), []).append(each.record.step)
+    return reasons, steps
 
 
 def _masks(masks: Mapping[str, Any], columns: Sequence[int] | None) -> dict[str, Any]:

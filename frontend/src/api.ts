@@ -208,6 +208,7 @@ export async function fetchSeries(
     ...(Array.isArray(meta["states"]) && { health: healthOf(meta) }),
     missing: list<Missing>(meta["missing"]),
     reasons: (meta["reasons"] ?? {}) as Record<string, string>,
+    unmeasured: (meta["unmeasured"] ?? {}) as Record<string, number[]>,
     masks: (meta["masks"] ?? {}) as Record<string, Mask>,
     arrays: answer.arrays,
   };

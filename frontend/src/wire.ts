@@ -145,6 +145,8 @@ export interface Series {
   health?: HealthAnswer;
   /** why a figure of quality is undefined for this method or input */
   reasons?: Readonly<Record<string, string>>;
+  /** steps at which a figure was not measured, because costly ones take turns */
+  unmeasured?: Readonly<Record<string, readonly number[]>>;
   masks?: Readonly<Record<string, Mask>>;
   arrays: ReadonlyMap<string, Tensor>;
 }

@@ -556,9 +556,25 @@ def test_figures_of_quality_come_with_reasons_and_masks(log: reader.Log) -> None
     assert np.isfinite(tensors["faithfulness"][:, 1]).all()
     assert answer["reasons"]["infidelity"].endswith(".")
     assert answer["masks"] == {"stroke": {"area": [0.25, 0.25], "suspect": False}}
+    assert answer["unmeasured"] == {}
     _, answer = unpack(plugin.series(log, "digits", "saliency")[0])
     assert answer["reasons"] == {}
     assert "masks" not in answer
+
+
+def test_a_figure_that_takes_turns_names_the_steps_without(tmp_path: Path) -> None:
+    writer = summary.writer(tmp_path)
+    turn = "Measured at one of 2 steps."
+    for step in range(4):
+        quality = {"insertion": turn} if step % 2 else {}
+        figures = {"output": np.zeros(3)} | ({} if step % 2 else {"insertion": np.ones(3)})
+        quality["gap"] = "This method has none."
+        writer.write(Record("ig", step, 0.0, "attribution", {"quality": quality}, figures))
+    writer.close()
+    tensors, answer = unpack(plugin.series(reader.open(tmp_path), ".", "ig")[0])
+    assert answer["reasons"] == {"insertion": turn, "gap": "This method has none."}
+    assert answer["unmeasured"] == {"insertion": [1, 3]}
+    assert np.isfinite(tensors["insertion"]).all(axis=1).tolist() == [True, False, True, False]
 
 
 # --- the index ----------------------------------------------------------------------------------

@@ -73,25 +73,30 @@ function referenceOf(series: Series, measure: Measure): Float64Array | null {
   return rows && Float64Array.from(rows, (row) => mean(finite(row)));
 }
 
-/** A figure of one run over its steps, its examples folded; null where it is not logged. */
+/** A figure of one run over the steps that it was measured at, its examples folded; null where there is none. */
 export function figureTrack(run: string, series: Series, measure: Measure): Track | null {
-  const rows = measure.figure ? rowsOf(series, measure.figure) : null;
-  if (!rows) return null;
+  const name = measure.figure ?? "";
+  const all = rowsOf(series, name);
+  if (!all) return null;
+  const without = new Set(series.unmeasured?.[name]);
+  const at = all.flatMap((_, i) => (without.has(series.steps[i] ?? Number.NaN) ? [] : [i]));
+  const rows = at.map((i) => all[i] ?? []);
   const errors = measure.stderr ? rowsOf(series, measure.stderr) : null;
+  const reference = referenceOf(series, measure);
   const fold = measure.fold === "p95" ? p95 : mean;
   return {
     run,
-    steps: Array.from(series.steps),
+    steps: at.map((i) => series.steps[i] ?? Number.NaN),
     y: Float64Array.from(rows, (row) => fold(finite(row))),
-    reference: referenceOf(series, measure),
+    reference: reference && Float64Array.from(at, (i) => reference[i] ?? Number.NaN),
     stderr:
       errors &&
-      Float64Array.from(errors, (row) => {
-        const known = finite(row);
+      Float64Array.from(at, (i) => {
+        const known = finite(errors[i] ?? []);
         return Math.sqrt(known.reduce((sum, e) => sum + e * e, 0)) / known.length;
       }),
     defined: Int32Array.from(rows, (row) => finite(row).length),
-    examples: rows[0]?.length ?? 0,
+    examples: all[0]?.length ?? 0,
     why: new Map(series.missing.map(({ step, reason }) => [step, reason])),
   };
 }
@@ -111,6 +116,13 @@ export function driftTrack(run: string, drift: Drift, measure: Measure): Track {
     examples: n,
     why: new Map(drift.reasons.flatMap((reason, i) => (reason ? [[steps[i] ?? 0, reason] as const] : []))),
   };
+}
+
+/** The last step until another at which there are values of single examples. */
+export function stepBefore(source: Series | Drift, measure: Measure, step: number): number | undefined {
+  const without = "value" in source ? [] : (source.unmeasured?.[measure.figure ?? ""] ?? []);
+  const skipped = new Set(without);
+  return source.steps.findLast((one) => one <= step && !skipped.has(one));
 }
 
 /** One value per example at a step, NaN where undefined; null where there is nothing. */

@@ -87,6 +87,9 @@ export function drawPicture(ctx: Context, picture: Picture, width: number, heigh
     if (one.reference && constant === undefined)
       strokeLine(ctx, xs, one.reference, y, { colour: one.style.colour, dash: [1.5, 3] }, 1.5);
     strokeLine(ctx, xs, one.y, y, one.style, 1.75);
+    // costly figures take turns: between its few points a line was not measured
+    if (one.steps.length < 0.7 * line.steps.length)
+      xs.forEach((px, i) => dot(ctx, px, y(one.y[i] ?? Number.NaN), one.style, theme, 2.5));
   }
   drawEndLabels(ctx, plot, margin, line.xs.map(x), labelsOf(picture, y), theme);
 }

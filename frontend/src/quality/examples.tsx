@@ -6,7 +6,7 @@ import { Ready, useRequest } from "../async";
 import { className, exampleName, labelOf, predicted } from "../figures";
 import { Go } from "../overview/go";
 import { step } from "../state";
-import { examplesAt } from "./curves";
+import { examplesAt, stepBefore } from "./curves";
 import { keyOf, type Source } from "./load";
 import type { Measure } from "./measures";
 import { infoOf } from "./model";
@@ -46,7 +46,7 @@ export function Examples({
   const probe = useRequest(JSON.stringify([source.run, set]), (signal) => probeOf(source, signal));
   const from = measure.drift ? drift : series;
   const now = step.value;
-  const at = from && now !== null ? from.steps.findLast((one) => one <= now) : undefined;
+  const at = from && now !== null ? stepBefore(from, measure, now) : undefined;
   const values = from && at !== undefined ? examplesAt(from, measure, at) : null;
   if (!values?.length || at === undefined)
     return (

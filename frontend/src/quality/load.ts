@@ -99,8 +99,13 @@ export function useDrifts(
     what: "",
   });
   const against = drift === "pin" ? pin : drift;
+  const has = ({ run }: Source): boolean => versionIn(runs, { run, tag: other }) !== "";
   const wanted =
-    drift === "pin" && pin === null ? [] : drift === "other" ? sources.filter((s) => s.tag !== other) : sources;
+    drift === "pin" && pin === null
+      ? []
+      : drift === "other"
+        ? sources.filter((one) => one.tag !== other && has(one))
+        : sources;
   const what = JSON.stringify([measure, against, drift === "other" ? other : ""]);
   const versions = wanted.map((source) =>
     JSON.stringify([

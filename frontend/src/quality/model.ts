@@ -22,10 +22,12 @@ export const hovered = signal<string | null>(null);
 /** More lines than these cannot be told apart. */
 export const MOST = 12;
 
-/** Several runs of one method are compared; of one run its methods. */
+/** Several runs that explain the same examples are compared; of others, and of one, the methods. */
 export const compares = computed<"methods" | "runs">(() => {
   if (lines.value) return lines.value;
-  return groups.value.length > 1 ? "runs" : "methods";
+  const own = tag.value;
+  const sets = shownRuns.value.map((one) => one.tags.find(({ name }) => name === own?.name)?.probe);
+  return groups.value.length > 1 && new Set(sets).size === 1 ? "runs" : "methods";
 });
 
 /** The run whose methods are shown, with those that differ from it in their seed only. */

@@ -1,12 +1,21 @@
 import { describe, expect, it } from "vitest";
 import type { Drift, Series } from "../../src/api";
 import { scale } from "../../src/features/axis";
-import { curveOf, driftTrack, examplesAt, figureTrack, p95, placeAt, whyAt, type Who } from "../../src/quality/curves";
-import { layout, pictureOf } from "../../src/quality/draw";
+import {
+  curveOf,
+  driftTrack,
+  examplesAt,
+  figureTrack,
+  p95,
+  placeAt,
+  stepBefore,
+  whyAt,
+  type Who,
+} from "../../src/quality/curves";
+import { pictureOf } from "../../src/quality/draw";
 import { worstFirst } from "../../src/quality/examples";
-import { csvOf } from "../../src/quality/export";
 import { driftMeasures, FIGURES, maskMeasures, type Measure } from "../../src/quality/measures";
-import { lightened, type Line } from "../../src/quality/model";
+import type { Line } from "../../src/quality/model";
 import { best, stepNear, type Path } from "../../src/quality/scatter_paint";
 import { goodOf, outputTrack, rightTrack } from "../../src/quality/scores";
 import { reading, summary } from "../../src/quality/words";
@@ -60,6 +69,25 @@ describe("a figure over steps", () => {
     expect(Array.from(found?.defined ?? [])).toEqual([2, 0]);
     expect(Array.from(found?.reference ?? [])).toEqual([0, 0]);
     expect(figureTrack("r", series({ other: [[1]] }), of("faithfulness"))).toBeNull();
+  });
+
+  it("that takes turns is drawn through the steps it was measured at; there undefined is a gap", () => {
+    const answer = series(
+      {
+        insertion: [
+          [1, 3],
+          [NAN, NAN],
+          [NAN, NAN],
+          [5, 7],
+        ],
+      },
+      { unmeasured: { insertion: [10] } },
+    );
+    const track = figureTrack("r", answer, of("insertion"));
+    expect(track?.steps).toEqual([0, 20, 30]);
+    expect(Array.from(track?.y ?? [])).toEqual([2, NAN, 6]);
+    expect(stepBefore(answer, of("insertion"), 15)).toBe(0);
+    expect(stepBefore(answer, of("insertion"), 25)).toBe(20);
   });
 
   it("of the gap is what 95 % of the examples lie below, as NumPy's quantile", () => {
@@ -227,47 +255,5 @@ describe("examples", () => {
     expect(worstFirst(values, measure("zero"))).toEqual([2, 0, 3, 1]);
     expect(worstFirst(values, measure(null))).toEqual([0, 3, 2, 1]);
     expect(worstFirst(values, { ...measure(null), drift: "previous" })).toEqual([2, 3, 0, 1]);
-  });
-});
-
-describe("what is taken along", () => {
-  it("is a table whose rows name run, tag and step, with nothing for undefined", () => {
-    const row = {
-      measure: "gap",
-      run: 'a, "b"',
-      tag: "ig",
-      step: 3,
-      value: null,
-      reference: 0.05,
-      defined: 0,
-      examples: 16,
-    };
-    expect(csvOf([row])).toBe(
-      'measure,run,tag,step,value,reference,defined,examples\r\ngap,"a, ""b""",ig,3,,0.05,0,16\r\n',
-    );
-  });
-});
-
-describe("colours and room", () => {
-  it("of dark runs are lightened on a dark page, bright ones stay", () => {
-    expect(lightened("#12b5cb")).toBe("#12b5cb");
-    const slate = lightened("#425066");
-    const brightness = [1, 3, 5].map((at) => Number.parseInt(slate.slice(at, at + 2), 16) / 255);
-    expect(0.21 * (brightness[0] ?? 0) + 0.72 * (brightness[1] ?? 0) + 0.07 * (brightness[2] ?? 0)).toBeCloseTo(
-      0.55,
-      2,
-    );
-  });
-
-  it("a chart keeps more than half of a narrow screen for its lines, whatever the names", () => {
-    const curve = { ...WHO, label: "m".repeat(300), steps: [0], y: Float64Array.of(1) };
-    const picture = pictureOf(
-      of("gini"),
-      [{ ...curve, low: null, high: null, reference: null, tracks: [] }],
-      line([0, 1]),
-    );
-    const { plot, margin } = layout(picture, 260, 150);
-    expect(margin).toBeLessThanOrEqual(0.42 * 260 + 1);
-    expect(plot.w).toBeGreaterThan(100);
   });
 });
