@@ -57,6 +57,7 @@ export function Histogram({ health, line, axis, t, layer, ink, version }: Shared
           free = y + 22;
         });
       }
+      if (!shares) text(ctx, "loading…", plot.x + plot.w / 2, plot.y + plot.h / 2, ink.muted, "center");
       drawX(ctx, plot, x, axis, ink);
     },
     [shares, seen, line, axis, table, ink],

@@ -28,10 +28,14 @@ export interface Line {
 
 const TOP = 4;
 const FOOT = 22;
+const NAMED = 13;
 
-/** Tall enough for names as long as the matrix stays on a screen or two. */
+/** Rows have names as long as the matrix stays on a screen or two; then every second one, every third... */
 export const rowHeight = (layers: number): number =>
-  Math.min(24, Math.max(4, Math.floor(640 / Math.max(1, layers)), Math.floor(14 - layers / 60)));
+  Math.min(
+    24,
+    Math.max(4, Math.floor(640 / Math.max(1, layers)), Math.min(14, Math.floor(1400 / Math.max(1, layers)))),
+  );
 
 /** Left for names, right for words; the same in every matrix. */
 const gutters = (width: number): { left: number; right: number } => ({
@@ -107,7 +111,7 @@ export function Matrix({
           const from = cells[spell.first] ?? plot.x;
           drawSpell(ctx, spell, { x: from, y, w: (cells[spell.last + 1] ?? from) - from, h: row }, ink);
         }
-        if (row < 11 && l % Math.ceil(12 / row)) return;
+        if (row < NAMED && l % Math.ceil(NAMED / row)) return;
         drawName(ctx, name, plot.x - 8, y + row / 2, plot.x - 12, ink, false);
         drawVerdict(ctx, health, worstOf[l] ?? null, plot.x + plot.w + 7, y + row / 2, right - 8, ink);
       });

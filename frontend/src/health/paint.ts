@@ -24,7 +24,7 @@ export function drawSpell(ctx: Context, spell: Spell, box: Box, ink: Ink): void 
   ctx.strokeRect(box.x + 1.5, y + 0.5, Math.max(1, box.w - 3), h - 1);
   ctx.setLineDash([]);
   if (bad) rule(ctx, box.x + 1.5, y, box.x + 1.5, y + h, colour, [], 3);
-  if (box.h < 11) return;
+  if (box.h < 13) return;
   const mark = markOf(spell.state);
   ctx.font = `600 ${SMALL}`;
   const said = [`${mark} ${spell.state}`, mark].find((words) => ctx.measureText(words).width + 12 <= box.w);

@@ -96,6 +96,8 @@ export interface Verdict {
   first: number;
   /** in the order of the model: the first is where to look */
   layers: number[];
+  /** whether it does not hold at the last step any more */
+  over: boolean;
 }
 
 /**
@@ -104,13 +106,14 @@ export interface Verdict {
  */
 export function verdicts(health: Health): Verdict[] {
   const end = health.steps.length - 1;
-  const found = new Map<string, Verdict & { over: boolean }>();
+  const found = new Map<string, Verdict>();
   health.layers.forEach((_, layer) => {
     const last = spells(health, layer).at(-1);
     const told = new Map([worst(health, layer), last?.last === end ? last : null].map((one) => [one?.first, one]));
     for (const spell of told.values()) {
       if (!spell || !isBad(spell.state)) continue;
-      const said = when(health, spell);
+      const again = spells(health, layer).filter(({ state }) => state === spell.state).length - 1;
+      const said = `${when(health, spell)}${again > 0 ? ` and ${again === 1 ? "once" : `${again} times`} more` : ""}`;
       const key = `${spell.state}/${said}`;
       const known = found.get(key);
       if (known) known.layers.push(layer);

@@ -136,10 +136,10 @@ function Marks({ all }: { all: readonly Health[] }): JSX.Element {
   );
 }
 
-/** The layer to look at before one was chosen: the gravest of the run, the first in the model. */
+/** The layer to look at before one was chosen: the gravest that is still ill, the first in the model. */
 function first(health: Health): number {
-  const [verdict] = verdicts(health);
-  return verdict?.layers[0] ?? 0;
+  const found = verdicts(health);
+  return (found.find(({ over }) => !over) ?? found[0])?.layers[0] ?? 0;
 }
 
 function Panels({ loaded, version }: { loaded: Loaded; version: string }): JSX.Element {

@@ -149,6 +149,7 @@ function Panels({ texts, info, series }: { texts: Texts; info: TagInfo; series: 
   );
   const example = found.includes(Number(wantedExample.value || NaN)) ? Number(wantedExample.value) : (found[0] ?? 0);
   const choose = (to: number, which: number, place: number): void => {
+    setOver(null); // a pointer that rests somewhere does not hide what the keyboard chooses
     wantedExample.value = String(to);
     wantedWord.value = `${which}/${place}`;
   };
