@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from tb_xai import gradients, importance
 from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback, words
@@ -21,6 +24,9 @@ class PermutationImportanceCallback(ExplanationCallback):
     Logged at every step, under `tag`:
         figures per feature or group: `mean`, its 95 % interval over rows `low` and `high`, and
             `stderr`, in the unit of the metric.
+        figures per column of a flat input, once, at the first step: `single_score` with its 95 %
+            interval `single_low` and `single_high` (how well the column alone tells the label, see
+            `tb_xai.importance.single_feature_score`) and `scale` (its standard deviation).
         scalars `xai/<tag>/<name>`, also in Keras' logs as `xai_<tag>_<name>`: `score` (the metric
             on these rows), `top_share` (the largest importance as a share of the sum of the
             positive ones; NaN when none is positive), `seconds`.
@@ -153,8 +159,12 @@ class PermutationImportanceCallback(ExplanationCallback):
         explain = self._binder(model)
         self.explain = explain
         grouped = self._grouped
+        alone = {} if grouped else _alone(examples)
+        calls = 0
 
         def explained() -> Explained:
+            nonlocal calls
+            calls += 1
             found = explain(examples.x, examples.y, examples.sample_weight)
             columns = (
                 getattr(examples.x, "ndim", 0) == 2 and len(found.names) == examples.x.shape[1]
@@ -180,9 +190,27 @@ class PermutationImportanceCallback(ExplanationCallback):
                     "low": found.low,
                     "high": found.high,
                     "stderr": found.stderr,
+                    # They stay: once is enough, and the dry run before step 0 is no record.
+                    **(alone if calls <= 2 else {}),
                 },
                 {"score": found.score, "top_share": top},
                 names=None if grouped else found.names,
             )
 
         return explained
+
+
+def _alone(examples: Examples) -> dict[str, np.ndarray]:
+    """What needs no model: how well each column of a flat input tells the label, and its spread."""
+    x = examples.x
+    if not isinstance(x, np.ndarray) or x.ndim != 2 or x.dtype.kind not in "biuf":
+        return {}
+    figures = {"scale": x.astype(np.float64).std(axis=0)}
+    with contextlib.suppress(TypeError, ValueError):  # labels of several outputs, or of none
+        found = importance.single_feature_score(x, examples.y)
+        figures |= {
+            "single_score": found.mean,
+            "single_low": found.low,
+            "single_high": found.high,
+        }
+    return figures
