@@ -7,7 +7,7 @@ import { slots } from "./paint";
 import { matcher, order, peaks } from "./rank";
 import { ALONE, gapWord, rowAt, type Alone, type Series } from "./series";
 
-export const topK = setting("features.top", "10", ["5", "10", "20"]);
+export const topK = setting("features.top", "10", ["5", "10", "20", "200"]);
 export const rankBy = setting("features.rank", "step", ["step", "peak"]);
 export const colourBy = setting("features.colour", "root", ["root", "linear"]);
 /** Features that share a part of their name as one row. */

@@ -19,6 +19,8 @@ import { number, plural } from "./words";
 /** Numbers of one step above which a swarm is not fetched. */
 const LARGE = 4_000_000;
 const ROW = 34;
+/** Rows of dots at most: the strongest of the features that are drawn as lines. */
+const ROWS = 20;
 const VIRIDIS = table("viridis");
 
 /** The tag whose values are drawn: the ranked one, or of the same run the first that has one value per feature. */
@@ -93,7 +95,7 @@ export function SwarmPanel({ model, theme }: { model: Model; theme: Theme }): JS
   const loaded = useMemo<Loaded | null>(() => {
     if (!found) return null;
     const names = known?.feature_names ?? (source?.info.name === series.tag ? model.columns : null);
-    const rows = shown.flatMap((f) => {
+    const rows = shown.slice(0, ROWS).flatMap((f) => {
       const columns = (parts?.[f] ?? [f]).map((one) => names?.indexOf(model.columns[one] ?? "") ?? one);
       return columns.every((column) => column >= 0) ? [{ name: series.names[f] ?? "", parts: columns }] : [];
     });

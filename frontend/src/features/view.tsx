@@ -120,12 +120,13 @@ function Bar({ model, all }: { model: Model; all: readonly Series[] }): JSX.Elem
       />
       <Choice
         name="Top"
-        value={topK.value as "5" | "10" | "20"}
+        value={topK.value as "5" | "10" | "20" | "200"}
         pick={(to) => (topK.value = to)}
         of={[
           ["5", "5"],
           ["10", "10"],
           ["20", "20"],
+          ["200", "200"],
         ]}
       />
       <Choice

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { short } from "../colour";
-import { fetchSeries, type Finding, type RunInfo, type TagInfo } from "../api";
+import { fetchSeries, Refusal, type Finding, type RunInfo, type Series as Answer, type TagInfo } from "../api";
 import { useRequest } from "../async";
 import { loadAll, versionOf, width } from "../features/load";
 import type { Series } from "../features/series";
@@ -41,9 +41,19 @@ export function StepStrip({
   );
 }
 
+/** A figure of a tag; null where it is not logged, which the server refuses to send. */
+async function figureOf(run: string, tag: string, figure: string, signal: AbortSignal): Promise<Answer | null> {
+  try {
+    return await fetchSeries(run, tag, signal, { figure });
+  } catch (error) {
+    if (error instanceof Refusal && error.status === 400) return null;
+    throw error;
+  }
+}
+
 function CurveOf({ run, tag, finding, curve }: { run: string; tag: TagInfo; finding: Finding; curve: Curve }) {
   const answer = useRequest(JSON.stringify([run, tag.name, curve.figure, versionOf(tag)]), (signal) =>
-    fetchSeries(run, tag.name, signal, { figure: curve.figure }),
+    figureOf(run, tag.name, curve.figure, signal),
   );
   const series = answer.state === "ready" ? answer.value : answer.last;
   const tensor = series?.arrays.get(curve.figure);
@@ -88,10 +98,11 @@ const MOST = 5;
 /** A figure of columns that is logged once, largest first. */
 function ColumnsOf({ run, tag, of }: { run: string; tag: TagInfo; of: Columns }): JSX.Element {
   const answer = useRequest(JSON.stringify([run, tag.name, of.figure, versionOf(tag)]), (signal) =>
-    fetchSeries(run, tag.name, signal, { figure: of.figure }),
+    figureOf(run, tag.name, of.figure, signal),
   );
   const series = answer.state === "ready" ? answer.value : answer.last;
   if (answer.state === "failed") return <NotDrawn why={answer.error} retry={answer.retry} />;
+  if (answer.state === "ready" && !series) return <p class="dim">Its figures are not logged.</p>;
   if (!series) return <p class="ov-wait dim">Loading its columns…</p>;
   const { shape = [0, 0], data = [] } = series.arrays.get(of.figure) ?? {};
   const d = shape[1] ?? 0;
