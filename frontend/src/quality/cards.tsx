@@ -70,7 +70,7 @@ function Card({
   return (
     <article class={`ql-card ${on ? "on" : ""}`} ref={ref as { current: HTMLElement }}>
       <header>
-        <h4>
+        <h3>
           <button
             type="button"
             aria-pressed={on}
@@ -79,7 +79,7 @@ function Card({
           >
             {measure.title}
           </button>
-        </h4>
+        </h3>
         <Goodness measure={measure} />
       </header>
       {picture.curves.length > 0 ? (
@@ -135,10 +135,10 @@ export function Cards({
         if (!shown.length) return null;
         return (
           <section key={section} class="ql-section" style={{ "--n": shown.length }} aria-label={SECTIONS[section]}>
-            <h3>
+            <h2>
               {SECTIONS[section]}
               {section === "drift" && by}
-            </h3>
+            </h2>
             <div class="ql-cards">
               {shown.map((one) => {
                 const { drift } = one.measure;

@@ -56,7 +56,7 @@ export function Focus({ known, theme }: { known: Known; theme: Theme }): JSX.Ele
   return (
     <figure class="ql-panel ql-focus" aria-label={measure.title}>
       <figcaption>
-        <h3>{measure.title}</h3> <Goodness measure={measure} />
+        <h2>{measure.title}</h2> <Goodness measure={measure} />
         <p class="dim">
           {measure.says}
           {measure.reference?.figure && picture.curves.some((one) => one.reference) && (

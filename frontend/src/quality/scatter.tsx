@@ -74,7 +74,7 @@ export function ScatterPanel({
   return (
     <figure class="ql-panel ql-scatter" aria-label="Quality against score">
       <figcaption>
-        <h3>{measure.good ? "Right for the right reasons?" : "Against the score"}</h3>
+        <h2>{measure.good ? "Right for the right reasons?" : "Against the score"}</h2>
         <label class="pick">
           <span>Score</span>
           <select value={score.key} onChange={(event) => (scoreWish.value = event.currentTarget.value)}>
