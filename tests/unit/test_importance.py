@@ -202,7 +202,7 @@ def test_no_use_is_exactly_zero_where_the_place_in_the_batch_matters(activation,
         {"batch_size": 7},
         {"batch_size": 2 * N},
     ],
-    ids=str,
+    ids=["plain", "auc", "linear", "strata", "blocks", "pairs"],
 )
 def test_few_features_and_repeats_at_a_time_change_nothing(binary, monkeypatch, at_once, settings):
     weight = rng(5).uniform(0.5, 2, N)
@@ -254,7 +254,9 @@ def test_a_batch_is_halved_until_it_fits_and_said_once(binder):
     expected = binder(plenty)(X, Y)
     assert max(plenty.layers[0].seen) > 2 * N
     explain = binder(model)
-    with pytest.warns(RuntimeWarning, match=r"batch_size=4096 rows did not fit into .*=[345],") as said:
+    with pytest.warns(
+        RuntimeWarning, match=r"batch_size=4096 rows did not fit into .*=[345],"
+    ) as said:
         found = explain(X, Y)
     assert len(said) == 1
     assert said[0].filename == __file__

@@ -1,4 +1,7 @@
-"""Every method on every kind of model and data: it runs and is right, or says what would work."""
+"""Every method on every kind of model and data: it runs and is right, or says what would work.
+
+Where examples come from (arrays, `tf.data`, `PyDataset`, generators) is in `test_callbacks`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from tb_xai.callbacks import (
     PermutationImportanceCallback,
     SaliencyCallback,
 )
-from tb_xai.importance import permutation
+from tb_xai.importance import ablation, permutation
 
 N = 3  # examples; two of them pass at a time, so that the last chunk is never full
 BATCH = 2
@@ -267,7 +270,10 @@ GRADIENTS = (
     "saliency",
     "gradient_x_input",
     "smooth_grad",
+    "smooth_grad_squared",
+    "var_grad",
     "integrated_gradients",
+    "blur_integrated_gradients",
     "expected_gradients",
 )
 CAMS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "score_cam")
@@ -279,7 +285,8 @@ PERTURBATION = (
     "shapley_sampling",
     "lime",
 )
-METHODS = (*GRADIENTS, *CAMS, *PERTURBATION, "permutation")
+DATA_SET = ("permutation", "ablation")
+METHODS = (*GRADIENTS, *CAMS, *PERTURBATION, *DATA_SET)
 # One of each engine, for kinds that differ from others in their head or in one layer only.
 EACH = (
     "saliency",
@@ -299,6 +306,8 @@ NO_GRADIENT = (
 )
 NOT_SCALED = r"must scale an input of floats .*; explain others by grad_cam, layer_cam, occlusion"
 NOT_MASKED = r"must scale an input of numbers; explain ids and text by lime, kernel_shap or"
+NOT_IMAGES = r"must be given images .* of floats; explain others by integrated_gradients, or"
+NO_MEAN = r"must be numbers to be replaced by one value; use permutation_importance"
 ONE_INPUT = r"rise must explain one input at a time; give inputs=\["
 
 
@@ -366,9 +375,16 @@ PLACE_AND_SIZE = {"place": np.array([["paris"], ["rome"], ["oslo"]]), "size": dr
 
 KINDS: dict[str, Kind] = {
     # how a model is built
-    "functional": Kind(lambda: tabular(3, "softmax"), TABLE, methods=METHODS, refuses=FLAT),
+    "functional": Kind(
+        lambda: tabular(3, "softmax"),
+        TABLE,
+        methods=METHODS,
+        refuses=FLAT | refused(NOT_IMAGES, "blur_integrated_gradients"),
+    ),
     "sequential": pictures(lambda: picture(1), methods=METHODS),
-    "subclassed": pictures(subclassed, 3, slow=odds_of_logits),
+    "subclassed": pictures(
+        subclassed, 3, slow=odds_of_logits, methods=(*EACH, "blur_integrated_gradients")
+    ),
     "backbone": Kind(
         backbone,
         np.random.default_rng(4).random((N, 32, 32, 3), "float32"),
@@ -391,6 +407,13 @@ KINDS: dict[str, Kind] = {
             "permutation",
         ),
         refuses=refused(ONE_INPUT, "rise"),
+    ),
+    "image of a dictionary": Kind(
+        of_dictionary,
+        IMAGE_AND_TABLE,
+        inputs=["image"],
+        columns={"image": ["image"]},
+        methods=("saliency", "blur_integrated_gradients"),
     ),
     "one of a dictionary": Kind(
         of_dictionary,
@@ -454,6 +477,7 @@ KINDS: dict[str, Kind] = {
         slow=region,
         truth=np.ones((N, SMALL, SMALL), int),
         metric={"metric": keras.losses.SparseCategoricalCrossentropy()},
+        methods=(*EACH, "blur_integrated_gradients", "ablation"),
     ),
     "detection": pictures(
         detection,
@@ -472,7 +496,13 @@ KINDS: dict[str, Kind] = {
         lambda: picture(5, None),
         5,
         slow=odds_of_logits,
-        methods=("saliency", "grad_cam", "occlusion", "permutation"),
+        methods=(
+            "saliency",
+            "blur_integrated_gradients",
+            "grad_cam",
+            "occlusion",
+            "permutation",
+        ),
     ),
     "lstm": Kind(lstm, draw(4, 2), columns={"first": cells(4, 2)}, refuses=FLAT),
     "conv1d": Kind(
@@ -504,8 +534,9 @@ KINDS: dict[str, Kind] = {
         text,
         np.array(TEXTS),
         y=TWO,
-        methods=(*GRADIENTS, "grad_cam", "score_cam", *PERTURBATION, "permutation"),
+        methods=(*GRADIENTS, "grad_cam", "score_cam", *PERTURBATION, "permutation", "ablation"),
         refuses=refused(NOT_NUMBERS, *GRADIENTS)
+        | refused(NO_MEAN, "ablation")
         | refused(NOT_SCALED, "score_cam")
         | refused(NOT_MASKED, "rise"),
     ),
@@ -533,7 +564,8 @@ KINDS: dict[str, Kind] = {
     ),
     # in which precision
     "float16": pictures(
-        lambda: picture(1, dtype="mixed_float16"), methods=(*EACH, "score_cam", "rise")
+        lambda: picture(1, dtype="mixed_float16"),
+        methods=(*EACH, "score_cam", "rise", "blur_integrated_gradients"),
     ),
     "float64": Kind(
         lambda: tabular(3, "softmax", dtype="float64"),
@@ -560,7 +592,10 @@ def binder(method: str, kind: Kind) -> Any:
         "saliency": lambda: gradients.saliency(**some),
         "gradient_x_input": lambda: gradients.gradient_x_input(**some),
         "smooth_grad": lambda: gradients.smooth_grad(n_samples=4, **some),
+        "smooth_grad_squared": lambda: gradients.smooth_grad_squared(n_samples=4, **some),
+        "var_grad": lambda: gradients.var_grad(n_samples=4, **some),
         "integrated_gradients": lambda: gradients.integrated_gradients(8, **some),
+        "blur_integrated_gradients": lambda: gradients.blur_integrated_gradients(16, **some),
         "expected_gradients": lambda: gradients.expected_gradients(kind.x, 32, **some),
         "grad_cam": cam.grad_cam,
         "grad_cam_plus_plus": cam.grad_cam_plus_plus,
@@ -579,8 +614,10 @@ def explained(name: str, method: str) -> tuple[Any, Any]:
     """The explain function and what it finds for all examples of a kind."""
     kind = KINDS[name]
     model = model_of(kind.build)
-    if method == "permutation":
-        explain = permutation(2, groups=kind.columns, batch_size=BATCH, **kind.metric)(model)
+    if method in DATA_SET:
+        settings = {"groups": kind.columns, "batch_size": BATCH, **kind.metric}
+        maker = permutation(2, **settings) if method == "permutation" else ablation(**settings)
+        explain = maker(model)
         return explain, explain(kind.x, kind.y if kind.truth is None else kind.truth)
     explain = binder(method, kind)(model, kind.target, BATCH)
     return explain, explain(kind.x, kind.y)
@@ -610,6 +647,9 @@ def state(model: keras.Model) -> list[Any]:
 
 # Where the inputs themselves are differentiated, in a precision that bears comparison.
 DIFFERENTIABLE = set(KINDS) - {"transformer", "masked tokens", "float16", "backbone"}
+
+
+PLACED = ("smooth_grad", "smooth_grad_squared", "var_grad", "expected_gradients")
 
 
 def slow_gradient(kind: Kind, model: keras.Model) -> list[Any]:
@@ -649,7 +689,7 @@ def test_runs_and_is_right(name: str, method: str) -> None:
     assert explain.traces() == 1
     for was, now in zip(before, state(model), strict=True):
         np.testing.assert_array_equal(was, now)
-    if method == "permutation":
+    if method in DATA_SET:
         assert a.mean.dtype == np.float64
         assert a.mean.shape == a.low.shape == (len(a.names),)
         assert np.isfinite([a.mean, a.low, a.high, a.stderr, np.full(len(a.mean), a.score)]).all()
@@ -691,7 +731,7 @@ def test_runs_and_is_right(name: str, method: str) -> None:
             total = a.players.sum(1, dtype=float)
         delta = a.output - a.baseline_output
         assert abs(delta).max() > 1e-3
-        allowed = {"integrated_gradients": 0.05 * abs(delta) + 1e-4}.get(method, 1e-3)
+        allowed = 0.05 * abs(delta) + 1e-4 if "integrated" in method else 1e-3
         if method == "expected_gradients":  # a sampled sum, off by no more than its errors
             allowed = 5 * sum(s.reshape(N, -1).sum(1) for s in leaves_of(a.stderr) if s is not None)
         assert (abs(total - delta) <= allowed).all()
@@ -705,7 +745,7 @@ def test_runs_and_is_right(name: str, method: str) -> None:
         np.testing.assert_allclose(a.values, slow, rtol=rough, atol=rough * 5)
 
     # An example is explained alike in any company (and, where draws belong to places, any place).
-    rows = [0, 1, 0] if method in ("smooth_grad", "expected_gradients") else [2, 0, 1]
+    rows = [0, 1, 0] if method in PLACED else [2, 0, 1]
     again = leaves_of(explain(some_of(kind.x, rows), some_of(kind.y, rows)).values)
     assert explain.traces() == 1
     for v, other in zip(values, [v for v in again if v is not None], strict=True):
@@ -724,6 +764,39 @@ def test_refuses_and_says_what_would_work(name: str, method: str) -> None:
     # What the sentence promises does work on this kind.
     promised = re.findall(r"\w+", sentence.partition("explain ")[2].partition("Received")[0])
     assert not set(promised) & set(KINDS[name].refuses) or "inputs=[...]" in sentence
+
+
+# Kinds that are not asked for a map above.
+NO_MAPS = {name for name, kind in KINDS.items() if kind.refuses.get("grad_cam") == NO_MAP}
+NO_MAPS |= {"age of two outputs", "size at a place"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_filters_and_weights_of_layers_are_shown(name: str) -> None:
+    kind = KINDS[name]
+    model = model_of(kind.build)
+    before = state(model)
+    (pictures_of,) = leaves_of(cam.weights()(model, kind.target)(kind.x, kind.y).values)
+    kernels = [np.moveaxis(w.numpy(), -1, 0) for w in model.weights if len(w.shape) > 1]
+    assert any(
+        k.shape == pictures_of.shape and np.allclose(k, pictures_of, rtol=1e-6) for k in kernels
+    )
+    explain = cam.activations(filters=2)(model, kind.target, BATCH)
+    if name in NO_MAPS:
+        with pytest.raises(ValueError, match=NO_MAP):
+            explain(kind.x, kind.y)
+        return
+    found = leaves_of(explain(kind.x, kind.y).values)
+    assert len(found) == 2
+    turned = leaves_of(explain(some_of(kind.x, [2, 0, 1]), some_of(kind.y, [2, 0, 1])).values)
+    assert explain.traces() == 1
+    for maps, other in zip(found, turned, strict=True):
+        assert maps.shape[0] == N
+        assert np.isfinite(maps).all()
+        assert maps.any()
+        np.testing.assert_allclose(other, maps[[2, 0, 1]], rtol=1e-2, atol=1e-2 * abs(maps).max())
+    for was, now in zip(before, state(model), strict=True):
+        np.testing.assert_array_equal(was, now)
 
 
 def test_unrefined_importance_of_pictures_and_sequences_asks_for_groups() -> None:
