@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -43,19 +43,38 @@ class AttributionCallback(ExplanationCallback):
             `predicted` class and its `confidence`, `sum` (signed) and `sum_abs` of the values,
             `entropy` of |values| / sum |values| in nats (uniform over d elements: ln d), `peak`
             (largest |value|), and for additive methods `baseline_output` and `gap`, the relative
-            completeness gap |sum - (output - baseline_output)| / |output - baseline_output|.
+            completeness gap |sum - (output - baseline_output)| / |output - baseline_output|; for
+            LIME `r2`, how well the surrogate fits.
         `cam.activations` has one map per filter and example; `cam.weights` has filters in the place
             of examples, and of the figures only those that speak of values, with `output` the norm.
+        figures of quality per example, see `tb_xai.quality`: `gini` and `randomisation` (Spearman's
+            correlation of magnitudes with the explanation of a clone with random weights) at every
+            step; `deletion` and `insertion` with `deletion_random` and `insertion_random` (areas
+            from the target at the baseline, in units of its distance to that at x, beside those
+            of a random order), `faithfulness`, `infidelity` with `infidelity_stderr`, and
+            `max_sensitivity` in turns; for images also `grid` (n, 16), the share of |values| in
+            each cell of 4 x 4. They use the target, the baseline and the label of the explanation;
+            slopes count as slope times (x - baseline) where contributions are asked for. For each
+            name m in `masks` and `suspects`: `mass.m`, `rank.m`, `hit.m`, and meta `masks` with
+            the share of the input that they cover. Undefined is NaN, with the reason in meta
+            `quality`; what has no turn at a step is left out.
+        meta `findings`: what `tb_xai.findings` has to say at this step; alarms are warnings, too.
         figures per feature, for flat inputs: `mean_abs` with its 95 % interval over examples, and
             `mean` (signed).
         scalars `xai/<tag>/<name>`, also in Keras' logs as `xai_<tag>_<name>`: `sum_abs` and
-            `entropy` (means over examples), `gap` (95th percentile), `seconds`.
+            `entropy` (means over examples), `gap` (95th percentile), `seconds`, and figures of
+            quality (means over the examples where they are defined).
 
     Keras' logs hold at every epoch what was measured last, so that History and CSVLogger have whole
     columns when `every` leaves epochs out. Callbacks that shall see these entries (EarlyStopping,
     ModelCheckpoint, CSVLogger, ReduceLROnPlateau) must stand behind this one in the list.
 
-    Cost: one compiled call per step, traced once; the method's passes over `n` examples.
+    Cost: one compiled call per step, traced once; the method's passes over `n` examples. Quality
+    costs at most as much again: measures that need the model take turns over the steps, on some of
+    the examples, so that a gradient has each of them every 13th step and 16-step integrated
+    gradients every 6th. All are taken at step 0, in the dry run before training, which also
+    explains a clone with random weights. `quality="full"` takes all of them of all examples
+    at every step, whatever it costs: 34 forward passes per example and two explanations.
 
     Args:
         log_dir: Directory of the run; give `keras.callbacks.TensorBoard` the same one.
@@ -69,12 +88,15 @@ class AttributionCallback(ExplanationCallback):
             (outputs, y) -> (n,).
         tag: Name of the series; None is the method's name. Two callbacks of one `log_dir` need two.
         every: Explain after every so many epochs, or whenever this callable returns True for the
-            number of finished epochs. Step 0 and the last epoch are always logged.
+            number of finished epochs; "log" is after epochs 1 to 9, 10, 20, ... 90, 100, 200, ...
+            Step 0 and the last epoch are always logged.
         every_n_batches: Explain after every so many training batches instead; the step axis then
             counts batches. Costs Keras its overlap of callbacks with training.
-        budget: Largest share of training time for explanations after step 0, in (0, 1]; a step that
-            would pass it is left out (the next record counts them as `meta["skipped"]`), the last
-            one is not. None: no limit.
+        budget: Largest share of training time for this after step 0, in (0, 1]. A step that would
+            pass it is left out; where more than five in a row would be, examples are
+            halved, down to 4, and then steps or samples, down to an eighth. What
+            was reduced is in `meta["skipped"]` and `meta["reduced"]`.
+            The last step is always logged. None: no limit.
         seed: Seed of the callback's own draws; gradients draw nothing, and a sampling method has
             a seed of its own.
         n_examples: Number of examples at most; None is all of an array, 16 of a dataset.
@@ -85,6 +107,14 @@ class AttributionCallback(ExplanationCallback):
         token_names: Name of each token id (a vocabulary) for inputs of token ids, so that words are
             shown beside their values; a dict by input name when there are several; or None.
         batch_size: Rows that pass the model at once, perturbed ones counted; None chooses.
+        quality: Whether the quality of each explanation is measured; "full": always all of it.
+        masks: Where evidence should lie: booleans in the shape of an input, with or without
+            examples and channels, or a list of names of features; or a dict of these by name.
+        suspects: The same of places that must not matter: a watermark, a border, a corner.
+        stop_on: What ends training: a finding of severity "alarm", or "warning" and above, or of
+            one of a list of rules by name; see `tb_xai.findings`. None: nothing does.
+        keep: Steps that keep their maps: a number of newest ones, a `tb_xai.summary.Keep(newest,
+            every)`, or None for all. Figures, and the maps of the first step, are always kept.
         scalars: Whether to write the scalar summaries.
         strict: Raise when a step cannot be explained or written after training has begun. By
             default training goes on: a warning is given once, writing is tried again at the next
@@ -110,7 +140,7 @@ class AttributionCallback(ExplanationCallback):
         method: gradients.Binder,
         target: Callable[[Any, Any], Any] = targets.log_odds,
         tag: str | None = None,
-        every: int | Callable[[int], bool] = 1,
+        every: int | str | Callable[[int], bool] = 1,
         every_n_batches: int | None = None,
         budget: float | None = None,
         seed: int = 0,
@@ -120,10 +150,11 @@ class AttributionCallback(ExplanationCallback):
         feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         token_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         batch_size: int | None = None,
-        quality: bool = True,
+        quality: bool | Literal["full"] = True,
         masks: Any = None,
         suspects: Any = None,
         stop_on: str | Sequence[str] | None = None,
+        keep: int | summary.Keep | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -152,28 +183,35 @@ class AttributionCallback(ExplanationCallback):
             feature_names=feature_names,
             batch_size=batch_size,
             stop_on=stop_on,
+            keep=keep,
             scalars=scalars,
             strict=strict,
             from_dataset=16,
         )
         self.method = method
-        self.quality = bool(quality)
+        if not isinstance(quality, bool) and quality != "full":
+            raise ValueError(f'quality must be True, False or "full". Received: {quality!r}')
+        self.quality = quality
         self._masks = masks_of(masks, suspects)
+        self._has_samples = method.fewer is not None
         self.target = target
         self.token_names = _vocabularies(token_names)
 
-    def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
+    def _bind(self, model: Any, examples: Examples, samples: float) -> Callable[[], Explained]:
         # Before anything traces the model with it.
         gradients.check_inputs(model, examples.x, text=True)
-        explain = self.method(model, target=self.target, batch_size=self.batch_size)
+        method = self.method
+        if samples < 1 and method.fewer is not None:
+            method = method.fewer(samples)
+        explain = method(model, target=self.target, batch_size=self.batch_size)
         self.explain = explain
         names = self.input_names
         inputs = dict(zip(names, leaves(examples.x).values(), strict=True))
         about = {
-            "method": self.method.method,
-            "params": dict(self.method.params),
-            "signed": self.method.signed,
-            "additive": self.method.additive,
+            "method": method.method,
+            "params": dict(method.params),
+            "signed": method.signed,
+            "additive": method.additive,
             "target": targets.name(self.target),
             "score_name": targets.name(self.target),
         }
@@ -193,7 +231,7 @@ class AttributionCallback(ExplanationCallback):
         if self.quality:
             judge = Judge(
                 model,
-                self.method,
+                method,
                 explain,
                 self.target,
                 examples,
@@ -202,6 +240,8 @@ class AttributionCallback(ExplanationCallback):
                 self._masks,
                 self.seed,
                 self.batch_size,
+                full=self.quality == "full",
+                total=self._n,
             )
 
         def named(values: Any) -> dict[str, np.ndarray]:
@@ -332,7 +372,7 @@ class SaliencyCallback(AttributionCallback):
         *,
         target: Callable[[Any, Any], Any] = targets.log_odds,
         tag: str | None = None,
-        every: int | Callable[[int], bool] = 1,
+        every: int | str | Callable[[int], bool] = 1,
         every_n_batches: int | None = None,
         budget: float | None = None,
         seed: int = 0,
@@ -342,10 +382,11 @@ class SaliencyCallback(AttributionCallback):
         feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         token_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         batch_size: int | None = None,
-        quality: bool = True,
+        quality: bool | Literal["full"] = True,
         masks: Any = None,
         suspects: Any = None,
         stop_on: str | Sequence[str] | None = None,
+        keep: int | summary.Keep | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -370,6 +411,7 @@ class SaliencyCallback(AttributionCallback):
             masks=masks,
             suspects=suspects,
             stop_on=stop_on,
+            keep=keep,
             scalars=scalars,
             strict=strict,
         )
@@ -416,7 +458,7 @@ class IntegratedGradientsCallback(AttributionCallback):
         baseline: Any = 0.0,
         target: Callable[[Any, Any], Any] = targets.log_odds,
         tag: str | None = None,
-        every: int | Callable[[int], bool] = 1,
+        every: int | str | Callable[[int], bool] = 1,
         every_n_batches: int | None = None,
         budget: float | None = None,
         seed: int = 0,
@@ -426,10 +468,11 @@ class IntegratedGradientsCallback(AttributionCallback):
         feature_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         token_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         batch_size: int | None = None,
-        quality: bool = True,
+        quality: bool | Literal["full"] = True,
         masks: Any = None,
         suspects: Any = None,
         stop_on: str | Sequence[str] | None = None,
+        keep: int | summary.Keep | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -454,6 +497,7 @@ class IntegratedGradientsCallback(AttributionCallback):
             masks=masks,
             suspects=suspects,
             stop_on=stop_on,
+            keep=keep,
             scalars=scalars,
             strict=strict,
         )

@@ -11,6 +11,8 @@ import numbers
 import os
 import random
 import re
+import sys
+import threading
 import time
 import warnings
 import weakref
@@ -23,9 +25,19 @@ import keras
 import numpy as np
 
 from tb_xai import findings, summary
+from tb_xai.callbacks.budget import Budget
 
 # Records that could not be written wait for the next attempt; of more than these the oldest go.
 KEPT_FOR_RETRY = 4
+
+# Rules look back on so many records and bytes of figures; of more, every second one is forgotten.
+HISTORY, HISTORY_BYTES = 256, 8 * 2**20
+
+# Seconds that an explanation may take before a terminal is told how long it will.
+PATIENCE = 5.0
+
+# Share of the free space above which a log is said to be too large for its disk.
+FULL = 0.9
 
 # Halves of surrogate pairs, which no encoding can write.
 _UNWRITABLE = re.compile("[\ud800-\udfff]")
@@ -130,6 +142,12 @@ def words(name: str, values: Any) -> list[str] | None:
 
 def scheduled(every: Any) -> int | Callable[[int], bool]:
     """`every` as a whole number of epochs or a callable of one argument, or a sentence."""
+    if every == "log":
+        return logarithmic
+    if isinstance(every, str):
+        raise ValueError(
+            f'every must be a whole number of epochs, "log" or a callable. Received: {every!r}'
+        )
     if not callable(every):
         return whole("every", every, 1)
     try:
@@ -143,6 +161,23 @@ def scheduled(every: Any) -> int | Callable[[int], bool]:
         pass
     checked: Callable[[int], bool] = every
     return checked
+
+
+def logarithmic(done: int) -> bool:
+    """Whether so many finished epochs are 1 to 9, 10, 20, ... 90, 100, 200 and so on."""
+    return done > 0 and done % 10 ** (len(str(done)) - 1) == 0
+
+
+def keeping(keep: Any) -> summary.Keep | None:
+    """`keep` as a rule of which steps keep their maps, or a sentence."""
+    if keep is None or isinstance(keep, summary.Keep):
+        return keep
+    if isinstance(keep, bool) or not isinstance(keep, (int, np.integer)) or keep < 1:
+        raise ValueError(
+            "keep must be a number of newest steps of at least 1, a tb_xai.summary.Keep, or None. "
+            f"Received: {keep!r}"
+        )
+    return summary.Keep(newest=int(keep))
 
 
 class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -160,11 +195,13 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         sample_weight: Weight of each example, shape (n,), or None.
         tag: Name of the series in the log.
         every: Explain when the number of finished epochs is a multiple of this, or when this
-            callable says so of it. Step 0 and the last epoch are always there.
+            callable says so of it; "log" is 1 to 9, 10, 20, ... 90, 100, 200, ... Step 0 and the
+            last epoch are always there.
         every_n_batches: Explain after every so many training batches instead, which makes the
             step axis count batches. Keras then no longer overlaps callbacks with training.
         budget: Largest share of training time that explanations after step 0 may take, in (0, 1].
-            A step that would pass it is left out, and the log says so; the last step is not.
+            To keep it, steps are left out, then examples, then samples; the log says which. The
+            last step is always explained.
         seed: Seed of the callback's own random draws.
         n_examples: How many examples at most; None is all of an array and `from_dataset` of a
             dataset.
@@ -174,6 +211,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         batch_size: Rows that pass the model at once, perturbed ones counted; None chooses.
         stop_on: What ends training: a finding of severity "alarm", or "warning" and above, or of
             one of a list of rules by name; None: nothing does.
+        keep: Which steps keep their maps: a number of newest ones, a `tb_xai.summary.Keep`, or None
+            for all. Figures are always kept, and so are the maps of the first step.
         scalars: Whether standard scalar summaries `xai/<tag>/<name>` are written as well.
         strict: Raise when an explanation or its writing fails after training has begun; otherwise
             training goes on, a warning is given once, and writing is tried again.
@@ -188,7 +227,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         *,
         sample_weight: Any = None,
         tag: str,
-        every: int | Callable[[int], bool] = 1,
+        every: int | str | Callable[[int], bool] = 1,
         every_n_batches: int | None = None,
         budget: float | None = None,
         seed: int = 0,
@@ -198,6 +237,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         feature_names: Any = None,
         batch_size: int | None = None,
         stop_on: str | Sequence[str] | None = None,
+        keep: int | summary.Keep | None = None,
         scalars: bool = True,
         strict: bool = False,
         from_dataset: int = 16,
@@ -222,7 +262,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.every_n_batches = (
             None if every_n_batches is None else whole("every_n_batches", every_n_batches, 1)
         )
-        if self.every_n_batches and (callable(every) or every != 1):
+        if self.every_n_batches and every != 1:
             raise ValueError(
                 "every and every_n_batches must not be given together: one counts epochs, the "
                 f"other batches. Received: every={every!r}, every_n_batches={every_n_batches!r}"
@@ -248,6 +288,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if feature_names is None and hasattr(x, "columns"):
             self.feature_names = words("feature_names", x.columns)
         self.stop_on = _stopping(stop_on)
+        self.keep = keeping(keep)
         self.scalars = bool(scalars)
         self.strict = bool(strict)
         self._from_dataset = from_dataset
@@ -280,11 +321,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._spent = 0.0  # seconds of explaining and writing since step 0
         self._cost = 0.0  # the same of the last step
         self._began = 0.0
+        self._budget: Budget | None = None
+        self._bound = (0, 1.0)  # examples and share of the samples that are explained now
         self._dry_run_seconds: float | None = None
         self._unwritten: list[summary.Record] = []
         self._lost: list[int] = []
         self._failed: list[int] = []
-        self._skipped = 0  # steps left out for the budget since the last record
         self._warned: set[str] = set()
         self._history: list[summary.Record] = []  # without arrays
 
@@ -293,8 +335,15 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
     # Whether the log keeps the examples; otherwise it keeps their names and a hash of them.
     _shows_examples = True
 
-    def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
-        """Compile the explanation of `examples` for `model`, once per fit."""
+    # Examples that a budget leaves, and whether the method has samples that it may take.
+    _fewest = 4
+    _has_samples = False
+
+    def _bind(self, model: Any, examples: Examples, samples: float) -> Callable[[], Explained]:
+        """Compile the explanation of `examples` for `model`, once per fit and reduction.
+
+        `samples` is the share of the method's samples to draw, 1 unless a budget took some.
+        """
         raise NotImplementedError
 
     # Keras' hooks.
@@ -319,7 +368,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         try:
             if not self.model.built:  # a model without a declared input is built by its first call
                 self.model(map_leaves(lambda leaf: leaf[:1], examples.x), training=False)
-            self._explain = self._bind(self.model, examples)
+            self._explain = self._bind(self.model, examples, 1.0)
             dry_run = self._explain()
         except Exception as error:
             if isinstance(error, (ValueError, TypeError)) and "Received: " in str(error):
@@ -328,7 +377,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 f"{type(self).__name__} must be able to explain the model before training starts, "
                 f"with x of shape {shapes(examples.x)}. Received: {_told(error)}"
             ) from error
-        self._dry_run_seconds = time.perf_counter() - began
+        self._cost = self._dry_run_seconds = time.perf_counter() - began
+        self._bound = (len(examples), 1.0)
+        if self.budget is not None:
+            self._budget = Budget(
+                self.budget, len(examples), fewest=self._fewest, samples=self._has_samples
+            )
         self._scalars = {name: float(value) for name, value in dry_run.scalars.items()}
         self._open(examples, dry_run)
         self._running = True
@@ -344,6 +398,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._epoch_seconds = self._dry_run_seconds or 0.0
             self._log()
             self._spent, self._began = 0.0, time.perf_counter()
+            self._say_if_too_large()
         self._epoch_starts_at = self._step
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -401,18 +456,20 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if step is None:
             return
         began = time.perf_counter()
-        training = began - self._began - self._spent
-        if (
-            self.budget is not None
-            and self._tried is not None
-            and not last
-            and self._spent + self._cost > self.budget * training
-        ):
-            self._skipped += 1
-            return
+        budget, first = self._budget, self._tried is None
+        if budget is not None and not first and not last:
+            if not budget.affords(began - self._began - self._spent):
+                return
+            reduced = (budget.examples, budget.samples)
+        else:
+            reduced = self._bound
         self._tried = step
         try:
-            explained = self._explain()
+            with _patience(f"{self.tag}, step {step}", self._cost):
+                if reduced != self._bound:
+                    self._explain = self._bind(self.model, self._first(reduced[0]), reduced[1])
+                    self._bound = reduced
+                explained = self._explain()
         except Exception as error:
             if self.strict:
                 raise
@@ -437,9 +494,10 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         }
         if self._dry_run_seconds is not None:
             meta["dry_run_seconds"], self._dry_run_seconds = self._dry_run_seconds, None
-        if self.budget is not None:
-            meta |= {"budget": self.budget, "skipped": self._skipped}
-            self._skipped = 0
+        if budget is not None:
+            meta |= {"budget": budget.share, "skipped": budget.skipped}
+            if self._bound != (self._n, 1.0):
+                meta["reduced"] = {"examples": [self._bound[0], self._n], "samples": self._bound[1]}
         record = summary.Record(
             tag=self.tag,
             step=step,
@@ -455,10 +513,34 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._cost = time.perf_counter() - began
         self._spent += self._cost
         self._epoch_seconds += self._cost
+        if budget is not None:
+            budget.paid(self._cost, free=first)
+
+    @property
+    def _n(self) -> int:
+        """How many examples there are."""
+        return 0 if self._examples is None else len(self._examples)
+
+    def _first(self, n: int) -> Examples:
+        """The first n examples."""
+        examples = self._examples
+        assert examples is not None  # for mypy: they were drawn when training began
+        if n == len(examples):
+            return examples
+
+        def some(leaf: Any) -> Any:
+            return leaf[:n]
+
+        y, weight = examples.y, examples.sample_weight
+        return Examples(
+            map_leaves(some, examples.x),
+            None if y is None else map_leaves(some, y),
+            None if weight is None else weight[:n],
+        )
 
     def _judge(self, record: summary.Record, names: Sequence[str] | None) -> list[dict[str, Any]]:
         """Return the findings that hold at this step; warn of alarms, and stop when asked to."""
-        self._history.append(dataclasses.replace(record, arrays={}))
+        self._remember(record)
         features = names or next(iter((self._features() or {}).values()), None)
         try:
             found = findings.judge(self._history, features, self.example_names)
@@ -485,6 +567,17 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                     f"{self.tag}: {told}: {finding.text} {finding.try_next}",
                 )
         return [dataclasses.asdict(finding) for finding in found]
+
+    def _remember(self, record: summary.Record) -> None:
+        """Keep a record for the rules, and so few that memory stays flat."""
+        history = self._history
+        history.append(dataclasses.replace(record, arrays={}))
+
+        def size() -> int:
+            return sum(figure.nbytes for each in history for figure in each.figures.values())
+
+        while len(history) > 4 and (len(history) > HISTORY or size() > HISTORY_BYTES):
+            del history[1:-1:2]  # the first and the last one stay
 
     def _stops(self, finding: findings.Finding) -> bool:
         if self.stop_on is None:
@@ -573,6 +666,47 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                     self._lost.append(self._unwritten.pop(0).step)
                 return
             self._unwritten.pop(0)
+            self._prune()
+
+    def _prune(self) -> None:
+        """Remove the maps of steps that are not kept."""
+        if self.keep is None:
+            return
+        try:
+            self._writer.prune(self.tag, self.keep)
+        except Exception as error:
+            if self.strict:
+                raise
+            self._warn(
+                "prune",
+                f"{type(self).__name__} could not remove the maps of old steps; training goes on. "
+                f"Received: {_told(error)}",
+            )
+
+    def _say_if_too_large(self) -> None:
+        """Warn before a run would fill its disk, all callbacks of the directory counted."""
+        each = self._writer.bytes_of(self.tag)
+        params = self.params or {}
+        epochs, batches = params.get("epochs") or 0, params.get("steps") or 0
+        if self.every_n_batches:
+            steps = epochs * batches // self.every_n_batches
+        elif callable(self.every):
+            steps = 0 if self.every is not logarithmic else sum(map(logarithmic, range(epochs + 1)))
+        else:
+            steps = epochs // self.every
+        if self.keep is not None:
+            steps = len(self.keep(range(steps + 1)))
+        before = self._writer.expected()
+        expected = self._writer.expected(self.tag, each * steps)
+        free = self._writer.free()
+        if free is not None and before <= FULL * free < expected:
+            self._warn(
+                "too large",
+                f"The log {self.log_dir!r} will need about {expected / 1e9:.2g} GB, of which "
+                f"{self.tag!r} takes {each / 1e6:.2g} MB at each of {steps} steps: give keep=, "
+                'every= (such as "log") or fewer examples. '
+                f"Received: a disk with {free / 1e9:.2g} GB free",
+            )
 
     def _say_what_is_missing(self) -> None:
         lost = [*self._lost, *(record.step for record in self._unwritten)]
@@ -630,6 +764,36 @@ def _stopping(stop_on: Any) -> str | list[str] | None:
 
 def _nothing() -> None:
     """Do nothing."""
+
+
+@contextlib.contextmanager
+def _patience(what: str, seconds: float) -> Iterator[None]:
+    """Tell a terminal how far an explanation is that will take long, judged by the last one."""
+    if seconds < PATIENCE or not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+    began = time.perf_counter()
+
+    def tell() -> None:
+        while not done.wait(0.5):
+            spent = time.perf_counter() - began
+            share = min(spent / seconds, 0.99)
+            bar = "=" * round(20 * share)
+            sys.stderr.write(
+                f"\rexplaining {what} [{bar:20}] {spent:.0f} of about {seconds:.0f} s "
+            )
+            sys.stderr.flush()
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+        sys.stderr.write("\r\033[K")  # the line is free again for Keras' own display
+        sys.stderr.flush()
 
 
 def _brief(value: Any) -> str:

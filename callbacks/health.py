@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tb_xai import health
+from tb_xai import health, summary
 from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback
 
 
@@ -56,12 +56,15 @@ class ModelHealthCallback(ExplanationCallback):
         sample_weight: Weight of each example, (n,), or None.
         tag: Name of the series. Two callbacks of one `log_dir` need two.
         every: Measure after every so many epochs, or whenever this callable returns True for the
-            number of finished epochs. Step 0 and the last epoch are always logged.
+            number of finished epochs; "log" is after epochs 1 to 9, 10, 20, ... 90, 100, 200, ...
+            Step 0 and the last epoch are always logged.
         every_n_batches: Measure after every so many training batches instead; the step axis then
             counts batches. Costs Keras its overlap of callbacks with training.
-        budget: Largest share of training time for measuring after step 0, in (0, 1]; a step that
-            would pass it is left out (the next record counts them as `meta["skipped"]`), the last
-            one is not. None: no limit.
+        budget: Largest share of training time for this after step 0, in (0, 1]. A step that would
+            pass it is left out; where more than five in a row would be, examples
+            are halved, down to 4. What
+            was reduced is in `meta["skipped"]` and `meta["reduced"]`.
+            The last step is always logged. None: no limit.
         seed: Seed of the callback's own draws; measuring draws nothing.
         n_examples: Number of examples at most; None is all of an array, 64 of a dataset.
         example_names: Name of each example, or None for their positions.
@@ -69,6 +72,8 @@ class ModelHealthCallback(ExplanationCallback):
         batch_size: Rows that pass the model at once; None for a part of the batch.
         stop_on: What ends training: a finding of severity "alarm", or "warning" and above, or of
             one of a list of rules by name; see `tb_xai.findings`. None: nothing does.
+        keep: Steps that keep their maps: a number of newest ones, a `tb_xai.summary.Keep(newest,
+            every)`, or None for all. Figures, and the maps of the first step, are always kept.
         scalars: Whether to write the scalar summaries.
         strict: Raise when a step cannot be measured or written after training has begun. By default
             training goes on: a warning is given once, writing is tried again at the next step, and
@@ -96,7 +101,7 @@ class ModelHealthCallback(ExplanationCallback):
         thresholds: dict[str, float] | None = None,
         sample_weight: Any = None,
         tag: str = "model_health",
-        every: int | Callable[[int], bool] = 1,
+        every: int | str | Callable[[int], bool] = 1,
         every_n_batches: int | None = None,
         budget: float | None = None,
         seed: int = 0,
@@ -105,6 +110,7 @@ class ModelHealthCallback(ExplanationCallback):
         class_names: Sequence[str] | None = None,
         batch_size: int | None = None,
         stop_on: str | Sequence[str] | None = None,
+        keep: int | summary.Keep | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -123,6 +129,7 @@ class ModelHealthCallback(ExplanationCallback):
             class_names=class_names,
             batch_size=batch_size,
             stop_on=stop_on,
+            keep=keep,
             scalars=scalars,
             strict=strict,
             from_dataset=64,
@@ -130,7 +137,7 @@ class ModelHealthCallback(ExplanationCallback):
         self.thresholds = health.thresholds(**(thresholds or {}))
         self._binder: Any = health.measure(loss=loss, chunks=chunks, batch_size=self.batch_size)
 
-    def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
+    def _bind(self, model: Any, examples: Examples, samples: float) -> Callable[[], Explained]:
         explain = self._binder(model)
         self.explain = explain
         dry_run = True

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tb_xai import gradients, importance
+from tb_xai import gradients, importance, summary
 from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback, words
 
 
@@ -55,12 +55,15 @@ class PermutationImportanceCallback(ExplanationCallback):
         tag: Name of the series; None is "permutation_importance". Two callbacks of one `log_dir`
             need two.
         every: Explain after every so many epochs, or whenever this callable returns True for the
-            number of finished epochs. Step 0 and the last epoch are always logged.
+            number of finished epochs; "log" is after epochs 1 to 9, 10, 20, ... 90, 100, 200, ...
+            Step 0 and the last epoch are always logged.
         every_n_batches: Explain after every so many training batches instead; the step axis then
             counts batches. Costs Keras its overlap of callbacks with training.
-        budget: Largest share of training time for explanations after step 0, in (0, 1]; a step that
-            would pass it is left out (the next record counts them as `meta["skipped"]`), the last
-            one is not. None: no limit.
+        budget: Largest share of training time for this after step 0, in (0, 1]. A step that would
+            pass it is left out; where more than five in a row would be, rows are
+            halved, down to 64, and then repeats, down to an eighth. What
+            was reduced is in `meta["skipped"]` and `meta["reduced"]`.
+            The last step is always logged. None: no limit.
         seed: Seed of the permutations.
         n_examples: Number of rows at most; None is all of an array, 1024 of a dataset.
         example_names: Name of each row, or None for their positions.
@@ -68,6 +71,8 @@ class PermutationImportanceCallback(ExplanationCallback):
         batch_size: Permuted rows that pass the model at once; None chooses.
         stop_on: What ends training: a finding of severity "alarm", or "warning" and above, or of
             one of a list of rules by name; see `tb_xai.findings`. None: nothing does.
+        keep: Steps that keep their maps: a number of newest ones, a `tb_xai.summary.Keep(newest,
+            every)`, or None for all. Figures, and the maps of the first step, are always kept.
         scalars: Whether to write the scalar summaries.
         strict: Raise when a step cannot be explained or written after training has begun. By
             default training goes on: a warning is given once, writing is tried again at the next
@@ -101,7 +106,7 @@ class PermutationImportanceCallback(ExplanationCallback):
         sample_weight: Any = None,
         greater_is_better: bool | None = None,
         tag: str | None = None,
-        every: int | Callable[[int], bool] = 1,
+        every: int | str | Callable[[int], bool] = 1,
         every_n_batches: int | None = None,
         budget: float | None = None,
         seed: int = 0,
@@ -110,6 +115,7 @@ class PermutationImportanceCallback(ExplanationCallback):
         class_names: Sequence[str] | None = None,
         batch_size: int | None = None,
         stop_on: str | Sequence[str] | None = None,
+        keep: int | summary.Keep | None = None,
         scalars: bool = True,
         strict: bool = False,
     ) -> None:
@@ -132,12 +138,15 @@ class PermutationImportanceCallback(ExplanationCallback):
             feature_names=names,
             batch_size=batch_size,
             stop_on=stop_on,
+            keep=keep,
             scalars=scalars,
             strict=strict,
             from_dataset=1024,
         )
         self._grouped = groups is not None
-        self._binder: Any = importance.permutation(
+        self._has_samples = True
+        self._n_repeats = n_repeats
+        self._made: Callable[[int], Any] = lambda n_repeats: importance.permutation(
             n_repeats=n_repeats,
             metric=metric,
             groups=groups,
@@ -146,17 +155,20 @@ class PermutationImportanceCallback(ExplanationCallback):
             batch_size=self.batch_size,
             greater_is_better=greater_is_better,
         )
+        self._made(n_repeats)  # wrong settings are refused now
 
+    _fewest = 64
     _shows_examples = False
 
     def _features(self) -> dict[str, list[str]] | None:
         """Feature names by input; of several inputs one list names all columns, checked later."""
         return super()._features() if len(self.input_names) == 1 else None
 
-    def _bind(self, model: Any, examples: Examples) -> Callable[[], Explained]:
+    def _bind(self, model: Any, examples: Examples, samples: float) -> Callable[[], Explained]:
         if not isinstance(examples.x, (Mapping, list)):  # of several, Keras lets some be left over
             gradients.check_inputs(model, examples.x, text=True)
-        explain = self._binder(model)
+        binder = self._made(max(1, round(samples * self._n_repeats)))
+        explain = binder(model)
         self.explain = explain
         grouped = self._grouped
         alone = {} if grouped else _alone(examples)
@@ -174,8 +186,8 @@ class PermutationImportanceCallback(ExplanationCallback):
             return Explained(
                 "importance",
                 {
-                    "method": self._binder.method,
-                    "params": self._binder.params,
+                    "method": binder.method,
+                    "params": binder.params,
                     "signed": True,
                     "additive": False,
                     "metric": found.metric,

@@ -31,7 +31,11 @@ CONTRIBUTIONS = (
 SQUARES = ("smooth_grad_squared", "var_grad")
 """Methods whose values have an order, but no sign and no unit of the target."""
 
-TURNS = 8
+SHARE = 0.6
+"""Passes of all measures together, in those of the explanations: the rest of what these cost is
+left for preparing rows and for what is computed without the model."""
+
+TURNS = 13
 """Steps over which the measures of a cheap method take turns."""
 
 SETTINGS = {"n_samples": 6, "n_subsets": 12, "n_steps": 6}
@@ -165,6 +169,8 @@ class Judge:
         masks: see `masks_of`.
         seed: of all draws, which are the same at every step.
         batch_size: rows that pass the model at once; None chooses.
+        total: number of examples that masks were given for, of which these are the first.
+        full: whether all measures are taken of all examples at every step, whatever they cost.
     """
 
     def __init__(
@@ -179,15 +185,20 @@ class Judge:
         masks: Sequence[Mask],
         seed: int,
         batch_size: int | None,
+        full: bool = False,
+        total: int | None = None,
     ) -> None:
+        self._full = full
         self._model, self._binder, self._explain, self._target = model, binder, explain, target
         self._examples, self._seed, self._batch_size = examples, seed, batch_size
         self._inputs = dict(zip(names, leaves(examples.x).values(), strict=True))
         self._n = len(examples)
+        self._total = total or self._n
         self._masks = [self._fitted(mask, features or {}) for mask in masks]
         self._step = -1  # of the dry run, which takes all measures once
         self._dry_run: tuple[list[np.ndarray], Figures] = ([], {})
         self._reasons: dict[str, str] = {}
+        self._ids: list[str] = []
         self._randomised: quality.randomised | None = None
         self._panel: quality.panel | None = None
         self._at = np.arange(0)
@@ -203,7 +214,8 @@ class Judge:
         values = _raw(a)
         found.figures["gini"] = quality.sparseness(_together(values))
         if self._randomised is not None:
-            found.figures["randomisation"] = self._randomised(values)
+            resembles = self._randomised([part[self._at] for part in values])
+            found.figures["randomisation"] = self._scattered(resembles)
         maps = None if isinstance(a, cam.FilterAttribution) else self._maps(a)
         self._look(maps, found, reasons)
         asked = self._asked(a, values, maps)
@@ -256,29 +268,35 @@ class Judge:
 
     def _prepare(self, a: gradients.Attribution) -> None:
         """Find out what is defined for this method and input, and draw what is asked later."""
-        method, no = self._binder.method, self._reasons
+        no = self._reasons
         if isinstance(a, cam.FilterAttribution):
             what = "weights" if isinstance(a, cam.KernelAttribution) else "activations"
             for figure in [f for f in FIGURES if f != "gini"] + _all(_OF):
                 no[figure] = f"Undefined for {what}: they explain no target."
             return
+        self._plan(a, self._define(a))
+        y = self._examples.y
         try:
             self._randomised = quality.randomised(
                 self._binder,
                 self._model,
-                self._examples.x,
-                self._examples.y,
+                self._chosen(self._examples.x),
+                None if y is None else self._chosen(y),
                 target=self._target,
                 batch_size=self._batch_size,
                 seed=self._seed,
             )
         except Exception as error:
             no["randomisation"] = f"Could not be measured: {' '.join(str(error).split())}"
+
+    def _define(self, a: gradients.Attribution) -> Any:
+        """Note what is undefined and why, and return the baseline."""
+        method, no = self._binder.method, self._reasons
         texts = [name for name, leaf in self._inputs.items() if leaf.dtype.kind in "OSU"]
         if texts:
             for figure in _all(_OF):
                 no[figure] = f"Undefined for raw text: input {texts[0]!r} holds no numbers."
-            return
+            return 0.0
         maps = self._maps(a)
         if maps is None:
             for figure in _all(_OF):
@@ -287,7 +305,8 @@ class Judge:
                         f"Undefined: the map has another rank than every input, "
                         f"{_told_shapes(self._inputs)}."
                     )
-        ids = self._ids(maps)
+        self._ids = self._find_ids()
+        ids = self._ids
         if ids or not any(leaf.dtype.kind == "f" for leaf in self._inputs.values()):
             which = ids or list(self._inputs)
             for figure in (*_OF["infidelity"], *_OF["max_sensitivity"]):
@@ -316,25 +335,25 @@ class Judge:
             if several:
                 for figure in _OF["infidelity"]:
                     no.setdefault(figure, "Undefined: the method has several baselines.")
-        self._plan(a, baseline)
+        return baseline
 
     def _plan(self, a: gradients.Attribution, baseline: Any) -> None:
         """Choose examples and turns so that the passes never outnumber those of explaining."""
         wanted = [name for name in _OF if any(figure not in self._reasons for figure in _OF[name])]
-        per_step = self._n * rows_of(self._binder, a, self._inputs)
         every = sum(ROWS.get(name, 0) for name in wanted)
-        again = per_step if "max_sensitivity" in wanted else 0
-        if not every or every * self._n <= per_step:
-            m = self._n
-        else:
-            m = min(self._n, max(1, int((TURNS * per_step - again) // every)))
+        rows = self._n * rows_of(self._binder, a, self._inputs)
+        again = rows if "max_sensitivity" in wanted else 0
+        pays = SHARE * rows  # what one step pays for
+        m = self._n
+        if every and not self._full:
+            m = min(m, max(1, int((TURNS * pays - again) // every)))
         # From the middle of equal parts: the examples may be sorted by class.
         self._at = np.unique((np.arange(m) + 0.5) * self._n / m).astype(np.int64)
-        spent = 0.0
+        spent = 0
         for name in wanted:
             spent += again if name == "max_sensitivity" else ROWS[name] * m
-            self._turns[name] = max(0, math.ceil(spent / per_step) - 1)
-        self.period = max(1, math.ceil(spent / per_step))
+            self._turns[name] = 0 if self._full else math.ceil(spent / pays) - 1
+        self.period = 1 if self._full else max(1, math.ceil(spent / pays))
         if every:
             chosen = self._chosen(self._examples.x)
             elements = sum(leaf[0].size for leaf in leaves(chosen).values())
@@ -358,25 +377,30 @@ class Judge:
         panel = self._panel
         assert panel is not None  # for mypy: without either, no measure has a turn
         assert maps is not None
-        values = self._structured({name: part[self._at] for name, part in maps.items()})
+        values = self._structured(
+            {name: self._fitting(name, part[self._at]) for name, part in maps.items()}
+        )
         output = np.asarray(a.output, np.float64)[self._at]
         slopes = self._binder.method in SLOPES
         if measure == "infidelity":
             estimate = panel.infidelity(values, output, contributions=not slopes)
             found = {"infidelity": estimate.value, "infidelity_stderr": estimate.stderr}
         else:
-            if slopes and not self._ids(maps):
+            if slopes and not self._ids:
                 values = panel.contributions(values)
             if measure == "faithfulness":
                 found = {"faithfulness": panel.faithfulness(values, output).value}
             else:
                 deletion, insertion = panel.curves(values, output)
                 found = _normalised(deletion, insertion)
-        whole = {}
-        for name, part in found.items():
-            if name not in self._reasons:
-                whole[name] = np.full(self._n, np.nan)
-                whole[name][self._at] = part
+        return {
+            name: self._scattered(part) for name, part in found.items() if name not in self._reasons
+        }
+
+    def _scattered(self, part: np.ndarray) -> np.ndarray:
+        """Figures of the chosen examples, NaN for the others."""
+        whole = np.full(self._n, np.nan)
+        whole[self._at] = part
         return whole
 
     def _sensitivity(self, a: gradients.Attribution) -> np.ndarray:
@@ -409,6 +433,7 @@ class Judge:
                     found.figures[figure] = np.full(self._n, np.nan)
                     reasons[figure] = f"Undefined: the explanation has no values of {name!r}."
                 continue
+            part = self._fitting(name, part)
             inside = places.any(axis=-1) if part.ndim < places.ndim else places
             measures = (quality.relevance_mass, quality.relevance_rank, quality.pointing_game)
             for figure, measure in zip(figures, measures, strict=True):
@@ -424,8 +449,9 @@ class Judge:
         if about:
             found.meta["masks"] = about
         for name, part in (maps or {}).items():
-            if kind_of(self._inputs[name]) == "image" and min(part.shape[1:3]) >= max(GRID):
-                found.figures["grid"] = _cells(part)
+            if kind_of(self._inputs[name]) == "image":
+                coarse = min(part.shape[1:3]) < max(GRID)
+                found.figures["grid"] = _cells(self._fitting(name, part) if coarse else part)
                 if self._binder.additive:
                     found.figures["grid_signed"] = _cells(part, signed=True)
                 found.meta["grid"] = list(GRID)
@@ -449,8 +475,8 @@ class Judge:
         for name, leaf in self._inputs.items():
             shape = leaf.shape[1:]
             for fits in [shape, shape[:-1]] if len(shape) > 1 else [shape]:
-                if given.shape[1:] == fits and len(given) in (1, self._n):
-                    return mask, name, given
+                if given.shape[1:] == fits and len(given) in (1, self._total):
+                    return mask, name, given[: self._n]
         for name, leaf in self._inputs.items():
             shape = leaf.shape[1:]
             if given.shape in (shape, shape[:-1] if len(shape) > 1 else shape):
@@ -464,12 +490,12 @@ class Judge:
     # Values and inputs.
 
     def _maps(self, a: gradients.Attribution) -> dict[str, np.ndarray] | None:
-        """Values by input at the input's own resolution; None when they fit no input."""
+        """Values by input; None when they fit none. Maps of a layer have their own resolution."""
         if isinstance(a, cam.LayerAttribution):
             rank = np.ndim(a.values) + 1
             for name, leaf in self._inputs.items():
                 if leaf.ndim == rank and leaf.dtype.kind not in "OSU":
-                    return {name: _enlarged(a.values, leaf.shape[1:-1])}
+                    return {name: a.values}
             return None
         found = list(leaves(a.values).values())
         names = list(self._inputs)
@@ -480,6 +506,13 @@ class Judge:
             for name, part in zip(names, found, strict=True)
             if part is not None
         }
+
+    def _fitting(self, name: str, part: np.ndarray) -> np.ndarray:
+        """Values at the resolution of an input."""
+        shape = self._inputs[name].shape[1:]
+        if part.ndim == len(shape) and part.shape[1:] != shape[:-1]:
+            return _enlarged(part, shape[:-1])
+        return part
 
     def _structured(self, maps: Mapping[str, np.ndarray]) -> Any:
         """Values by input in the structure of x."""
@@ -499,7 +532,7 @@ class Judge:
             return _rebuilt(self._examples.x, iter(parts))
         return baseline
 
-    def _ids(self, maps: Mapping[str, np.ndarray] | None) -> list[str]:
+    def _find_ids(self) -> list[str]:
         """Inputs that hold ids: one value per token."""
         embeds = any(isinstance(layer, keras.layers.Embedding) for layer in _layers(self._model))
         return [

@@ -9,10 +9,12 @@ runs, so one binder follows a model through training without being traced again.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +22,8 @@ import tensorflow as tf
 from tb_xai import targets
 from tb_xai.folding import captured, fold, needed
 from tb_xai.targets import Target, log_odds
+
+P = ParamSpec("P")
 
 SCALE = 2.0**13
 """What the target is multiplied by where a layer computes in float16."""
@@ -75,6 +79,8 @@ class Binder:
             gap.
         bind: compiles the method for a model.
         baseline: what counts as absence, as it was given; None for a method without.
+        fewer: the same method with about this share of its steps or samples, at least two; None for
+            a method without.
     """
 
     method: str
@@ -83,6 +89,7 @@ class Binder:
     additive: bool
     bind: Callable[[Any, Target, int | None], Explain] = field(repr=False)
     baseline: Any = field(default=None, repr=False)
+    fewer: Callable[[float], Binder] | None = field(default=None, repr=False)
 
     def __call__(
         self, model: Any, target: Target = log_odds, batch_size: int | None = None
@@ -108,6 +115,31 @@ class Binder:
                 f"batch_size={batch_size!r}"
             )
         return _Halving(lambda rows: self.bind(model, target, rows), batch_size)
+
+
+def sampled(name: str) -> Callable[[Callable[P, Binder]], Callable[P, Binder]]:
+    """Let a method whose argument `name` counts its steps or samples be made with fewer of them."""
+
+    def decorate(factory: Callable[P, Binder]) -> Callable[P, Binder]:
+        signature = inspect.signature(factory)
+
+        @functools.wraps(factory)
+        def made(*args: P.args, **kwargs: P.kwargs) -> Binder:
+            binder = factory(*args, **kwargs)
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            count = given.arguments[name]
+
+            def fewer(share: float) -> Binder:
+                # Mirrored pairs need an even number, and standard errors two pairs.
+                given.arguments[name] = min(count, max(4, 2 * round(share * count / 2)))
+                return replace(factory(*given.args, **given.kwargs), fewer=binder.fewer)
+
+            return replace(binder, fewer=None if count is None else fewer)
+
+        return made
+
+    return decorate
 
 
 class _Halving:
@@ -210,6 +242,7 @@ def gradient_x_input(*, inputs: Sequence[str | int] | None = None) -> Binder:
     return replace(_binder("gradient_x_input", {}, inputs, _plain(times_input=True)), baseline=0.0)
 
 
+@sampled("n_steps")
 def integrated_gradients(
     n_steps: int = 16,
     baseline: Any = 0.0,
@@ -262,6 +295,7 @@ def integrated_gradients(
     )
 
 
+@sampled("n_steps")
 def blur_integrated_gradients(
     n_steps: int = 16,
     max_sigma: float | None = None,
@@ -317,6 +351,7 @@ def blur_integrated_gradients(
     return _binder("blur_integrated_gradients", params, inputs, recipe, additive=True)
 
 
+@sampled("n_samples")
 def smooth_grad(
     n_samples: int = 20,
     stdev: Any = 0.15,
@@ -362,6 +397,7 @@ def smooth_grad(
     return _noisy("smooth_grad", _mean, n_samples, stdev, seed, relative, inputs, mirrored=True)
 
 
+@sampled("n_samples")
 def smooth_grad_squared(
     n_samples: int = 20,
     stdev: Any = 0.15,
@@ -398,6 +434,7 @@ def smooth_grad_squared(
     return _noisy("smooth_grad_squared", _mean_of_squares, n_samples, stdev, seed, relative, inputs)
 
 
+@sampled("n_samples")
 def var_grad(
     n_samples: int = 20,
     stdev: Any = 0.15,
@@ -434,6 +471,7 @@ def var_grad(
     return _noisy("var_grad", _variance, n_samples, stdev, seed, relative, inputs)
 
 
+@sampled("n_samples")
 def expected_gradients(
     background: Any,
     n_samples: int = 100,

@@ -34,6 +34,7 @@ from tb_xai.gradients import (
     Inputs,
     _each,
     check_inputs,
+    sampled,
     small_sample,
 )
 from tb_xai.targets import Target
@@ -209,6 +210,7 @@ def feature_ablation(
 # --- random masks ---------------------------------------------------------------------------------
 
 
+@sampled("n_masks")
 def rise(
     n_masks: int = 1000,
     grid: int | Sequence[int] = 7,
@@ -339,6 +341,7 @@ def rise(
 # --- Shapley values -------------------------------------------------------------------------------
 
 
+@sampled("n_samples")
 def kernel_shap(
     baseline: Any = 0.0,
     groups: Groups = None,
@@ -433,6 +436,7 @@ def kernel_shap(
     return replace(_binder("kernel_shap", params, inputs, plan, additive=True), baseline=baseline)
 
 
+@sampled("n_samples")
 def shapley_sampling(
     n_samples: int = 128,
     baseline: Any = 0.0,
@@ -500,6 +504,7 @@ def shapley_sampling(
 # --- local surrogates -----------------------------------------------------------------------------
 
 
+@sampled("n_samples")
 def lime(
     n_samples: int = 1000,
     baseline: Any = 0.0,

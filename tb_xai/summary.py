@@ -27,6 +27,7 @@ import json
 import math
 import os
 import re
+import shutil
 import socket
 import threading
 import time
@@ -801,6 +802,12 @@ class _Disk:
             return False
         return True
 
+    def free(self) -> int | None:
+        try:
+            return shutil.disk_usage(self._run).free
+        except OSError:
+            return None
+
     def arrays(self) -> dict[str, int]:
         """Bytes of each array file."""
         found = {}
@@ -861,6 +868,9 @@ class _Remote:
 
     def has(self, name: str) -> bool:
         return bool(self._fs.exists(f"{self._arrays}/{name}"))
+
+    def free(self) -> int | None:
+        return None
 
     def arrays(self) -> dict[str, int]:
         """Bytes of each array file."""
@@ -945,6 +955,8 @@ class Writer:
         self._pid = 0
         self._name = ""
         self._file: _Appendable | None = None
+        self._bytes: dict[str, int] = {}
+        self._expected: dict[str, int] = {}
 
     def write(self, record: Record, *, dtype: str = "float16") -> None:
         """Store one record: array file first, then its event.
@@ -963,6 +975,7 @@ class Writer:
             if name is not None and file is not None:
                 self._store.put(name, file)
             self._append(event, sync=True)
+            self._bytes[record.tag] = len(event) + len(file or b"")
 
     def write_probe(self, probe: Probe) -> str:
         """Store a probe set once; its hash belongs into `meta["probe"]` of what explains it."""
@@ -988,6 +1001,21 @@ class Writer:
         with self._lock:
             self._ready()
             self._append(event.SerializeToString(), sync=False)
+
+    def bytes_of(self, tag: str) -> int:
+        """Bytes of the last record of a tag that was written; 0 for none."""
+        return self._bytes.get(tag, 0)
+
+    def expected(self, tag: str | None = None, size: int = 0) -> int:
+        """Bytes that all tags will still need, after noting what one of them will."""
+        with self._lock:
+            if tag is not None:
+                self._expected[tag] = size
+            return sum(self._expected.values())
+
+    def free(self) -> int | None:
+        """Free bytes of the disk; None where that cannot be known."""
+        return self._store.free()
 
     def prune(self, tag: str, keep: Keep) -> Pruned:
         """Remove the maps of a tag's steps that `keep` does not keep; see `prune`."""
