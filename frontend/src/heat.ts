@@ -67,7 +67,7 @@ export function drawCells(
   if (gaps && box.h / rows >= 8)
     for (let row = 1; row < rows; row++) {
       const y = Math.round(box.y + (row * box.h) / rows);
-      rule(ctx, from, y, to, y, theme.panel, [], 2);
+      rule(ctx, from, y, to, y, theme.panel, [], box.h / rows < 14 ? 1 : 2);
     }
 }
 

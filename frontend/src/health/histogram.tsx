@@ -52,7 +52,7 @@ export function Histogram({ health, line, axis, t, layer, ink, version }: Shared
         rows.forEach((bin, row) => {
           const y = plot.y + (bin ? row + 1 : row + 0.5) * tall;
           if (bin === 0) rule(ctx, plot.x, plot.y + row * tall, plot.x + plot.w, plot.y + row * tall, ink.muted);
-          if (y < free || (bin > 0 && y > plot.y + plot.h - 16)) return;
+          if (y < free || (bin > 0 && rows.includes(0) && y > plot.y + plot.h - 16)) return;
           text(ctx, bin ? short(health.edges[bin - 1] ?? NaN) : "≈ 0", plot.x - 6, y, ink.muted, "right");
           free = y + 22;
         });
