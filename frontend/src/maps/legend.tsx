@@ -56,7 +56,7 @@ export function wordsOf(scale: Scale, by: Scene["by"]): { low: string; high: str
   const to = `to ${look.signed ? "± " : ""}${whose[rule]}${range && `: ${range}`}`;
   if (minus) {
     const magnitude = columns.some(({ signed }) => !signed) ? "|value| " : "";
-    return { low: `${magnitude}less than ${minus}`, high: `${magnitude}more than ${minus}`, to };
+    return { low: `${magnitude}less`, high: `${magnitude}more`, to };
   }
   if (!look.signed) return { low: "0", high: what ?? `moves ${score}`, to };
   return what
@@ -74,7 +74,7 @@ export function Legend({ scales, by }: { scales: readonly Scale[]; by: Scene["by
           type="button"
           class="chip"
           title="Stop comparing (d)"
-          aria-label={`Stop comparing with ${minus}`}
+          aria-label={`difference to ${minus}: stop comparing`}
           onClick={() => (settings.minus.value = "")}
         >
           difference to {minus} <span aria-hidden="true">✕</span>

@@ -62,7 +62,7 @@ function useDifferenceKey(): void {
       const busy = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
       const field =
         event.target instanceof Element && event.target.closest("dialog, select, textarea, input:not([type=range])");
-      if (event.key !== "d" || busy || field) return;
+      if (event.key.toLowerCase() !== "d" || busy || field) return;
       toggleDifference();
       event.preventDefault();
     };
