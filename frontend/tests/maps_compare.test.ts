@@ -33,6 +33,8 @@ describe("a clipped scale", () => {
     for (const share of [0.5, 0.9, 0.95, 0.99])
       expect(clippedPeakOf(map(bytes, -1, 1), share)).toBe(sizes[Math.ceil(share * 100) - 1]);
     expect(clippedPeakOf(map(bytes, -1, 1), 1)).toBe(1);
+    // half of three values are two of them, as numpy.quantile(..., method="inverted_cdf") has it
+    expect(clippedPeakOf(map([127, 190, 254], -2, 2), 0.5)).toBe(Math.abs(-2 + (4 * 190) / 254));
   });
 
   it("leaves out what is not finite, and is the peak where most values are zero", () => {
