@@ -458,7 +458,11 @@ def test_a_server_that_is_slow_or_gone_leaves_the_page_usable(
     tab = Tab(browser, board.url, link(view="overview"))
     tab.wait_for("Overview")
     held: list[Route] = []
-    tab.page.route(re.compile(r"/series\?"), lambda route: held.append(route))  # no answer
+
+    def hold(route: Route) -> None:
+        held.append(route)  # and never answer
+
+    tab.page.route(re.compile(r"/series\?"), hold)
     tab.view("Features")
     expect(tab.frame.get_by_text("Loading feature importance…")).to_be_visible()
     tab.view("Overview")
