@@ -17,6 +17,8 @@ export interface Known {
   absent: readonly { label: string; reason: string }[];
   /** answers that are still to come */
   pending: number;
+  /** why its lines have few points */
+  note?: string;
 }
 
 /** Calls back once, when an element first comes near the screen. */
@@ -50,11 +52,24 @@ export function Absent({ of }: { of: Known["absent"] }): JSX.Element | null {
   );
 }
 
+/** What a measure says, what its dotted lines are, and why it may have few points. */
+export function Says({ of: { measure, picture, note }, more }: { of: Known; more?: string }): JSX.Element {
+  const dotted = measure.reference?.figure && picture.curves.some((one) => one.reference);
+  return (
+    <p class="dim">
+      {measure.says}
+      {dotted && <> Dotted: {measure.reference?.name}.</>}
+      {more && <> {more}</>}
+      {note && <> {note}</>}
+    </p>
+  );
+}
+
 export const Goodness = ({ measure }: { measure: Measure }): JSX.Element | null =>
   measure.good && <small class="ql-good">{GOOD_WORDS[measure.good]}</small>;
 
 function Card({
-  of: { measure, picture, absent, pending },
+  of,
   theme,
   on,
   see,
@@ -67,6 +82,7 @@ function Card({
   children?: ComponentChildren;
 }): JSX.Element {
   const ref = useSeen(see);
+  const { measure, picture, absent, pending } = of;
   return (
     <article class={`ql-card ${on ? "on" : ""}`} ref={ref as { current: HTMLElement }}>
       <header>
@@ -93,12 +109,7 @@ function Card({
           {absent.length > 0 ? <Absent of={absent} /> : <p class="dim">Nothing to compare with yet.</p>}
         </div>
       )}
-      <p class="dim">
-        {measure.says}
-        {measure.reference?.figure && picture.curves.some((one) => one.reference) && (
-          <> Dotted: {measure.reference.name}.</>
-        )}
-      </p>
+      <Says of={of} />
       {children}
     </article>
   );

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import type { Theme } from "../features/paint";
 import { valueOf, reading, summary } from "./words";
 import { step } from "../state";
-import { Absent, Goodness, type Known } from "./cards";
+import { Absent, Goodness, Says, type Known } from "./cards";
 import type { Curve } from "./curves";
 import { hovered } from "./model";
 import { Plot } from "./plot";
@@ -40,7 +40,11 @@ function Row({ curve, known, banded }: { curve: Curve; known: Known; banded: boo
       <td>
         {Number.isFinite(now.value) ? <b>{now.words}</b> : <span class="dim">{now.words}</span>}
         {now.partly && <small class="dim"> {now.partly}</small>}
-        {now.step !== null && now.step !== step.value && <small class="dim"> at step {now.step}</small>}
+        {now.step !== null && now.step !== step.value && (
+          <small class="dim">
+            {now.partly && ","} at step {now.step}
+          </small>
+        )}
       </td>
       {banded && <td>{now.range || "–"}</td>}
       {measure.reference?.figure && <td>{now.reference || "–"}</td>}
@@ -57,13 +61,10 @@ export function Focus({ known, theme }: { known: Known; theme: Theme }): JSX.Ele
     <figure class="ql-panel ql-focus" aria-label={measure.title}>
       <figcaption>
         <h2>{measure.title}</h2> <Goodness measure={measure} />
-        <p class="dim">
-          {measure.says}
-          {measure.reference?.figure && picture.curves.some((one) => one.reference) && (
-            <> Dotted: {measure.reference.name}.</>
-          )}
-          {banded && <> Band: {many ? "from the lowest to the highest run" : "95 % of its own error"}.</>}
-        </p>
+        <Says
+          of={known}
+          {...(banded && { more: `Band: ${many ? "from the lowest to the highest run" : "95 % of its own error"}.` })}
+        />
       </figcaption>
       {picture.curves.length ? (
         <Plot picture={picture} theme={theme} label={summary(picture, step.value)} />

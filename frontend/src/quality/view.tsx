@@ -58,7 +58,10 @@ function knownFigure(measure: Measure, series: ReadonlyMap<string, Series>): Kno
     absent.push({ label: one.label, reason: reason || (curve ? "It is undefined at every step." : "") });
     return [];
   });
-  return { measure, picture: pictureOf(measure, curves, line.value), absent, pending: 0 };
+  const name = measure.figure ?? "";
+  const turns = [...series.values()].find((one) => one.unmeasured?.[name]?.length)?.reasons?.[name];
+  const note = curves.length && turns ? { note: turns } : {};
+  return { measure, picture: pictureOf(measure, curves, line.value), absent, pending: 0, ...note };
 }
 
 function knownDrift(measure: Measure, { found, lost, pending }: Drifts, other: string): Known {
