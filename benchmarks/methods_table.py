@@ -452,6 +452,9 @@ these settings. A background of m rows multiplies the passes of perturbation met
 Integrated gradients repeat examples whose gap stays above `tolerance` with twice the steps. The
 last chunk of a call is filled up to `batch_size` rows. `kernel_shap` takes 2^p n passes up to 12
 players; above, or with `n_samples`, that many and two per example. CAM gradients end at the layer.
+Batch normalisation right behind a convolution or a Dense layer is folded into its kernel, once per
+explanation and from the weights as they are (gradients, Score-CAM, perturbation): passes then cost
+two thirds to four fifths.
 
 **Signs.** Attributions are signed but those of `smooth_grad_squared`, `var_grad` and the four CAMs;
 activations are not signed behind a ReLU.
