@@ -60,8 +60,8 @@ function Verdicts({ health }: { health: Health }): JSX.Element {
             {one.when === "always"
               ? "at all steps"
               : one.when.replace(/^(from|at)/, "$1 step").replace(/^(\d)/, "steps $1")}
-          </b>
-          :{" "}
+            :
+          </b>{" "}
           {one.layers.slice(0, NAMED).map((layer) => (
             <button key={layer} type="button" class="hx-name" onClick={() => show(layer, one.first)}>
               {health.layers[layer]}
