@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Probe, Series } from "../api";
 import { theme } from "../host";
 import { Caption, describe } from "./caption";
@@ -10,7 +10,7 @@ import { Head } from "./head";
 import type { Look } from "./paint";
 import { GAP, type Layout, type Room } from "./screen";
 import type { Column, Scene } from "./sources";
-import type { Found } from "./store";
+import { isMap, type Found } from "./store";
 import { useTip } from "./tip";
 
 export interface GridProps {
@@ -36,6 +36,61 @@ export interface GridProps {
   onRange: (columns: readonly [number, number], rows: readonly [number, number]) => void;
   onPick: (column: Column) => void;
   onInspect: (example: number, column: Column) => void;
+}
+
+interface CellProps {
+  props: GridProps;
+  example: number;
+  row: number;
+  at: number;
+  found: Found;
+  /** stands where the keyboard is */
+  reached: boolean;
+  /** what the columns are, for what is said of the one before */
+  steps: string;
+}
+
+/** One map with its strength and its caption; made again only when something of it has changed. */
+function Cell({ props, example, row, at, found, reached, steps }: CellProps): JSX.Element {
+  const { columns, layout, probe, by } = props;
+  const column = columns[at] as Column;
+  const { width, height } = layout.box;
+  const limit = props.ends[example]?.[at] ?? 0;
+  const look = props.look(column);
+  const under = props.under(example);
+  const strength = isMap(found) ? props.strength(example, at) : 0;
+  return useMemo(
+    () => (
+      <div
+        role="gridcell"
+        class="cell"
+        aria-colindex={at + 2}
+        aria-label={describe(props, example, at, found)}
+        tabIndex={reached ? 0 : -1}
+        data-row={row}
+        data-at={at}
+        style={{ width: `${width}px`, marginRight: `${GAP}px` }}
+      >
+        <MapFace
+          found={found}
+          limit={limit}
+          look={look}
+          under={under}
+          box={layout.box}
+          kind={column.kind}
+          theme={theme.value}
+        />
+        <div class="strength">
+          <i style={{ width: `${100 * strength}%` }} />
+        </div>
+        <Caption props={props} example={example} at={at} />
+      </div>
+    ),
+    [
+      ...[found, limit, look, under, strength, column.kind, width, height, theme.value],
+      ...[at, row, reached, steps, by, probe, props.seriesOf(column), example],
+    ],
+  );
 }
 
 const HEAD = 30;
@@ -123,6 +178,7 @@ export function Grid(props: GridProps): JSX.Element {
   });
 
   const shown = columns.slice(first, end);
+  const steps = columns.map((c) => `${c.run} ${c.tag.name} ${c.step}`).join("\n");
   const width = label + columns.length * pitch.x;
   return (
     <>
@@ -183,31 +239,16 @@ export function Grid(props: GridProps): JSX.Element {
                   const at = first + place;
                   const found = props.found(c, example);
                   return (
-                    <div
+                    <Cell
                       key={at}
-                      role="gridcell"
-                      class="cell"
-                      aria-colindex={at + 2}
-                      aria-label={describe(props, example, at, found)}
-                      tabIndex={one === row && at === column ? 0 : -1}
-                      data-row={one}
-                      data-at={at}
-                      style={{ width: `${box.width}px`, marginRight: `${GAP}px` }}
-                    >
-                      <MapFace
-                        found={found}
-                        limit={props.ends[example]?.[at] ?? 0}
-                        look={props.look(c)}
-                        under={props.under(example)}
-                        box={box}
-                        kind={c.kind}
-                        theme={theme.value}
-                      />
-                      <div class="strength">
-                        <i style={{ width: `${100 * props.strength(example, at)}%` }} />
-                      </div>
-                      <Caption props={props} example={example} at={at} />
-                    </div>
+                      props={props}
+                      example={example}
+                      row={one}
+                      at={at}
+                      found={found}
+                      reached={one === row && at === column}
+                      steps={steps}
+                    />
                   );
                 })}
               </div>
