@@ -1,6 +1,6 @@
 /** Ranks over steps: one line per feature, a lane below for those that are not among the first k. */
 import type { Scale } from "./axis";
-import { drawEndLabels, dot, lastFinite, strokeLine } from "./lines";
+import { CROWD, drawEndLabels, dot, lastFinite, strokeLine } from "./lines";
 import { rule, text, type Box, type Context, type Style, type Theme } from "./paint";
 
 export interface Bump {
@@ -36,7 +36,8 @@ export function drawBump(
   const apart = xs.length > 1 ? ((xs[xs.length - 1] as number) - (xs[0] as number)) / (xs.length - 1) : box.w;
   const drawn = bumps.map((bump) => ({ ...bump, lane: lanes(bump.ranks, k) }));
   for (const bump of [...drawn].reverse()) {
-    strokeLine(ctx, xs, bump.lane, y, bump.style, bumps.length > 30 ? 1 : 2);
+    const crowd = bumps.length > CROWD;
+    strokeLine(ctx, xs, bump.lane, y, crowd ? { ...bump.style, dash: [] } : bump.style, crowd ? 1 : 2);
     if (apart >= 11)
       xs.forEach(
         (x, t) =>

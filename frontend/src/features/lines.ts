@@ -111,7 +111,10 @@ export function lastFinite(values: ArrayLike<number>): number {
   return -1;
 }
 
-/** All lines: envelope first, then bands, then the lines from the weakest to the strongest. */
+/** Above this many, lines can be followed one at a time only: bands and dashes are left to the one that is brought out. */
+export const CROWD = 30;
+
+/** All lines: bands first, then the lines from the weakest to the strongest. */
 export function drawLines(
   ctx: Context,
   box: Box,
@@ -121,10 +124,12 @@ export function drawLines(
   lines: readonly Line[],
   theme: Theme,
 ): void {
+  const crowd = lines.length > CROWD;
   const alpha = Math.max(0.05, 0.2 - lines.length * 0.008);
-  for (const line of lines)
+  for (const line of crowd ? [] : lines)
     if (line.low && line.high) fillBand(ctx, xs, line.low, line.high, y, line.style.colour, alpha);
-  for (const line of [...lines].reverse()) strokeLine(ctx, xs, line.y, y, line.style, lines.length > 30 ? 1 : 1.75);
+  for (const { y: values, style } of [...lines].reverse())
+    strokeLine(ctx, xs, values, y, crowd ? { ...style, dash: [] } : style, crowd ? 1 : 1.75);
   drawEndLabels(
     ctx,
     box,

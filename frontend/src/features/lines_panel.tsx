@@ -6,6 +6,7 @@ import { moveTo, runs } from "../state";
 import { axisValues, AXIS_WORDS, nearest, scale, ticks, type Scale } from "./axis";
 import { Chart, type Draw } from "./chart";
 import {
+  CROWD,
   dot,
   drawEndLabels,
   drawLines,
@@ -181,7 +182,7 @@ export function LinesPanel({ model, theme }: { model: Model; theme: Theme }): JS
           {series.kind === "importance" ? "Importance" : "Attribution"} over {AXIS_WORDS[model.line.axis]}
         </h2>
         <small>
-          {unitWords(series)}; band: {bandWords(series)}
+          {unitWords(series)}; band{shown.length > CROWD ? " of the highlighted one" : ""}: {bandWords(series)}
           {chart.rest && `; grey: the other ${(series.names.length - shown.length).toLocaleString("en")}`}
         </small>
       </figcaption>

@@ -131,8 +131,12 @@ export const rowAt = (values: Numbers, series: Series, t: number): Numbers =>
   values.subarray(t * series.names.length, (t + 1) * series.names.length);
 
 /** One feature over all steps. */
-export const curve = (values: Numbers, series: Series, f: number): Float64Array =>
-  Float64Array.from(series.steps, (_, t) => at(values, series, t, f));
+export function curve(values: Numbers, series: Series, f: number): Float64Array {
+  const d = series.names.length;
+  const out = new Float64Array(series.steps.length);
+  for (let t = 0; t < out.length; t++) out[t] = values[t * d + f] ?? NaN;
+  return out;
+}
 
 export type Verdict = "missing" | "nan" | "unused" | "unclear" | "above" | "below";
 
