@@ -349,16 +349,17 @@ class Judge:
             m = min(m, max(1, int((TURNS * pays - again) // every)))
         # From the middle of equal parts: the examples may be sorted by class.
         self._at = np.unique((np.arange(m) + 0.5) * self._n / m).astype(np.int64)
+        chosen = self._chosen(self._examples.x)
+        elements = sum(leaf[0].size for leaf in leaves(chosen).values())
+        # Of a small input, what a call takes on the host is worth many rows.
+        small = int(np.clip(2048 // elements, 1, 16))
         spent = 0
         for name in wanted:
-            spent += again if name == "max_sensitivity" else ROWS[name] * m
+            spent += 2 * small + (again if name == "max_sensitivity" else ROWS[name] * m)
             self._turns[name] = 0 if self._full else math.ceil(spent / pays) - 1
         self.period = 1 if self._full else max(1, math.ceil(spent / pays))
         if every:
-            chosen = self._chosen(self._examples.x)
-            elements = sum(leaf[0].size for leaf in leaves(chosen).values())
-            # Rows of a small input pass more at once: each call costs as much as 100 of them.
-            batch = self._batch_size or gradients.BATCH_SIZE * int(np.clip(2048 // elements, 1, 16))
+            batch = self._batch_size or gradients.BATCH_SIZE * small
             self._panel = quality.panel(
                 quality.scorer(self._model, self._target, batch),
                 chosen,
@@ -665,7 +666,7 @@ def _cells(part: np.ndarray, *, signed: bool = False) -> np.ndarray:
     return found
 
 
-def _votes(part: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _votes(part: np.ndarray, inside: Any) -> np.ndarray:
     """Sum of the signed values at some places over that of all |values|; NaN where all are 0."""
     values = part.astype(np.float64)
     places = inside if inside.ndim == values.ndim else inside[..., None]
@@ -673,7 +674,8 @@ def _votes(part: np.ndarray, inside: np.ndarray) -> np.ndarray:
     total, found = np.abs(values).sum(axis=axes), np.full(len(values), np.nan)
     sums = np.where(places, values, 0.0).sum(axis=axes)
     known = (total > 0) & np.broadcast_to(places.any(axis=axes), total.shape)
-    return np.divide(sums, total, out=found, where=known)
+    np.divide(sums, total, out=found, where=known)
+    return found
 
 
 def _layers(model: Any) -> Iterator[Any]:

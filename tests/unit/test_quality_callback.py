@@ -1,0 +1,322 @@
+"""What callbacks log of the quality of explanations: figures, turns, reasons, masks, findings."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from tb_xai import cam, drift, findings, gradients, perturbation, quality, reader
+from tb_xai.callbacks import (
+    AttributionCallback,
+    ModelHealthCallback,
+    PermutationImportanceCallback,
+    SaliencyCallback,
+)
+from tb_xai.callbacks.quality import SETTINGS
+
+N = 32
+RNG = np.random.default_rng(0)
+FLAT = RNG.normal(size=(N, 5)).astype("float32")
+PICTURES = RNG.random((N, 8, 8, 1)).astype("float32")
+Y = (FLAT[:, 0] > 0).astype("int64")
+MEASURES = ("infidelity", "faithfulness", "deletion", "insertion", "max_sensitivity")
+
+
+def mlp(policy: str = "float32") -> keras.Model:
+    keras.utils.set_random_seed(1)
+    with_policy: dict[str, Any] = {"dtype": policy}
+    model = keras.Sequential(
+        [
+            keras.Input((5,)),
+            layers.Dense(6, activation="relu", **with_policy),
+            layers.Dense(2, activation="softmax", dtype="float32"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def cnn() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(4, 3, activation="relu", padding="same"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def logged(
+    log_dir: Path, model: keras.Model, x: Any, method: Any, epochs: int = 1, **options: Any
+) -> tuple[list[Any], Any]:
+    """The records of a short training, and its callback."""
+    n = options.pop("n", 8)
+    probe = tf.nest.map_structure(lambda a: a[:n], x)
+    callback = AttributionCallback(log_dir, probe, Y[:n], method=method, **options)
+    model.fit(x, Y, epochs=epochs, batch_size=16, verbose=0, callbacks=[callback])
+    return reader.open(log_dir).records(".", callback.tag), callback
+
+
+def test_figures_are_those_of_the_measures(tmp_path: Path) -> None:
+    model = cnn()
+    method = gradients.integrated_gradients(8, baseline=0.5)
+    found, _ = logged(tmp_path, model, PICTURES, method, quality="full")
+    last, x, y = found[-1].figures, PICTURES[:8], Y[:8]
+    values = method(model)(x, y).values
+    settings: dict[str, Any] = {"baseline": 0.5, "seed": 0}
+    close = {"rtol": 2e-3, "atol": 1e-5}
+    np.testing.assert_allclose(last["gini"], quality.sparseness(values), **close)
+    infidelity = quality.infidelity(
+        values, model, x, y, n_samples=SETTINGS["n_samples"], **settings
+    )
+    np.testing.assert_allclose(last["infidelity"], infidelity.value, **close)
+    np.testing.assert_allclose(last["infidelity_stderr"], infidelity.stderr, **close)
+    faith = quality.faithfulness_correlation(
+        values, model, x, y, n_samples=SETTINGS["n_subsets"], **settings
+    )
+    np.testing.assert_allclose(last["faithfulness"], faith.value, **close)
+    assert np.ptp(last["faithfulness"]) > 0.01
+    curve = quality.deletion(
+        values, model, x, y, n_steps=SETTINGS["n_steps"], n_random=1, **settings
+    )
+    # In units of the distance between the target at x and at the baseline, whatever its sign.
+    sign = np.sign(curve.score[:, 0] - curve.score[:, -1])
+    known = np.isfinite(last["deletion"])
+    assert known.any()
+    np.testing.assert_allclose(last["deletion"][known], (sign * curve.normalised)[known], **close)
+    random = (curve.random - curve.score[:, -1]) / np.abs(curve.score[:, 0] - curve.score[:, -1])
+    np.testing.assert_allclose(last["deletion_random"][known], random[known], **close)
+    change = quality.max_sensitivity(method(model), x, y, n_samples=1)
+    np.testing.assert_allclose(last["max_sensitivity"], change, **close)
+    cells = np.abs(values).reshape(8, 4, 2, 4, 2).sum(axis=(2, 4)).reshape(8, 16)
+    np.testing.assert_allclose(last["grid"], cells / cells.sum(1, keepdims=True), **close)
+    assert found[-1].meta["grid"] == [4, 4]
+
+
+def test_resemblance_to_a_random_clone_is_spearmans(tmp_path: Path) -> None:
+    model = cnn()
+    x, y = PICTURES[:6], Y[:6]
+    resembles = quality.randomised(gradients.saliency(), model, x, y, seed=3)
+    real = gradients.saliency()(model)(x, y).values
+    full = quality.parameter_randomisation(gradients.saliency(), model, x, y, seed=3)
+    np.testing.assert_allclose(resembles(real), full.spearman_magnitude[-1], atol=1e-5)
+    rng = np.random.default_rng(1)
+    tied = rng.integers(0, 3, (4, 30)).astype(float)
+    other = rng.integers(0, 3, (4, 30)).astype(float)
+    found = quality._Ranks(tied).spearman(other)
+    np.testing.assert_allclose(found, drift.spearman(tied, other), atol=1e-5)
+    assert np.isnan(quality._Ranks(tied).spearman(np.ones((4, 30)))).all()
+
+
+def test_measures_take_turns_within_the_passes_of_the_explanations(tmp_path: Path) -> None:
+    found, callback = logged(tmp_path, cnn(), PICTURES, gradients.saliency(), epochs=60, n=16)
+    assert all(measure in found[0].figures for measure in MEASURES)  # of the dry run
+    about = found[1].meta["quality_params"]
+    period, examples = about["period"], about["examples"]
+    assert 1 < period <= 30
+    rows = 0
+    for k, record in enumerate(found[1:], start=1):
+        rows += sum(
+            len(examples) * each
+            for measure, each in (("infidelity", 6), ("faithfulness", 12), ("deletion", 16))
+            if measure in record.figures
+        )
+        rows += 16 * ("max_sensitivity" in record.figures)
+        assert rows <= 16 * k
+        for measure in MEASURES:
+            assert (measure in record.figures) != (measure in record.meta["quality"])
+    for measure in MEASURES:
+        steps = [record.step for record in found[1:] if measure in record.figures]
+        assert set(np.diff(steps)) == {period}
+        known = {i for i in range(16) if np.isfinite(found[0].figures[measure][i])}
+        assert known
+        assert known <= set(range(16) if measure == "max_sensitivity" else examples)
+    assert callback.explain.traces() == 1
+    series = reader.open(tmp_path).series(".", "saliency")
+    assert np.isfinite(series["gini"]).all()
+    assert np.isfinite(series["faithfulness"]).any(axis=1).sum() == sum(
+        "faithfulness" in record.figures for record in found
+    )
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_training_with_quality_is_training_without(tmp_path: Path, policy: str) -> None:
+    weights = []
+    for log in (None, tmp_path):
+        model = mlp(policy)
+        options: dict[str, Any] = {"suspects": np.arange(5) < 2, "quality": "full"}
+        callbacks = [] if log is None else [SaliencyCallback(log, FLAT[:4], Y[:4], **options)]
+        model.fit(FLAT, Y, epochs=3, batch_size=8, verbose=0, callbacks=callbacks)
+        weights.append([np.asarray(w) for w in model.weights])
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    last = reader.open(tmp_path).records(".", "saliency")[-1].figures
+    assert all(np.isfinite(last[measure]).any() for measure in MEASURES)
+
+
+def test_masks_say_where_the_evidence_lies(tmp_path: Path) -> None:
+    corner = np.zeros((8, 8), bool)
+    corner[:2, :2] = True
+    each = np.zeros((8, 8, 8), bool)
+    each[1:, 4:] = True
+    model = cnn()
+    method = gradients.saliency()
+    found, _ = logged(
+        tmp_path, model, PICTURES, method, masks={"object": each}, suspects=corner, quality=True
+    )
+    record = found[-1]
+    values = method(model)(PICTURES[:8], Y[:8]).values
+    inside = np.broadcast_to(corner, (8, 8, 8))
+    expected = quality.relevance_mass(values, inside)
+    np.testing.assert_allclose(record.figures["mass.suspect"], expected, rtol=1e-3)
+    expected = quality.relevance_rank(values, inside)
+    np.testing.assert_allclose(record.figures["rank.suspect"], expected, rtol=1e-3)
+    assert record.meta["masks"]["suspect"] == {"area": [0.0625] * 8, "suspect": True}
+    assert record.meta["masks"]["object"] == {"area": [0.0, *[0.5] * 7], "suspect": False}
+    assert np.isnan(record.figures["hit.object"][0])
+    assert np.isfinite(record.figures["hit.object"][1:]).all()
+    assert "1 of 8 examples" in record.meta["quality"]["hit.object"]
+
+
+def test_masks_of_coarse_maps_and_of_features(tmp_path: Path) -> None:
+    half = np.zeros((8, 8), bool)
+    half[:, :4] = True
+    found, _ = logged(tmp_path / "cam", cnn(), PICTURES, cam.grad_cam(), masks=half, quality="full")
+    assert found[-1].meta["layer"]
+    mass = found[-1].figures["mass.mask"]
+    assert ((mass[np.isfinite(mass)] >= 0) & (mass[np.isfinite(mass)] <= 1)).all()
+    assert "grad_cam" in found[-1].meta["quality"]["infidelity"]
+    assert np.isnan(found[-1].figures["infidelity"]).all()
+    found, _ = logged(
+        tmp_path / "flat",
+        mlp(),
+        FLAT,
+        perturbation.feature_ablation(groups={"ab": [0, 1], "rest": [2, 3, 4]}),
+        feature_names=list("abcde"),
+        suspects={"leak": ["b", "d"]},
+    )
+    mean = found[-1].figures
+    assert found[-1].meta["masks"]["leak"]["area"] == [0.4] * 8
+    assert (mean["mass.leak"] >= 0).all()
+    assert found[-1].meta["players"] == ["ab", "rest"]
+    assert np.shape(found[-1].meta["player_values"]) == (8, 2)
+    assert "single elements" in found[-1].meta["quality"]["infidelity"]
+
+
+@pytest.mark.parametrize(
+    ("masks", "sentence"),
+    [
+        (np.ones((3, 3), bool), r"must have the shape of an input.*Received: shape \(3, 3\)"),
+        (np.zeros((8, 8), bool), "must mark at least one place"),
+        (np.full((8, 8), 0.5), r"must hold booleans, or 0 and 1\. Received: 0.5"),
+        ("corner", "must be an array of booleans"),
+        (["nobody"], "must name features of feature_names. Received: .'nobody'."),
+    ],
+)
+def test_masks_that_are_refused(tmp_path: Path, masks: Any, sentence: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=sentence):
+        logged(tmp_path, cnn(), PICTURES, gradients.saliency(), masks=masks)
+
+
+def test_what_is_undefined_says_why(tmp_path: Path) -> None:
+    found, _ = logged(tmp_path / "a", cnn(), PICTURES, cam.activations(), quality="full")
+    reasons = found[-1].meta["quality"]
+    assert set(MEASURES) <= set(reasons)
+    assert "explain no target" in reasons["deletion"]
+    found, _ = logged(tmp_path / "w", cnn(), PICTURES, cam.weights(), quality="full")
+    assert "explain no target" in found[-1].meta["quality"]["deletion"]
+    ids = RNG.integers(1, 9, (N, 6))
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((6,), dtype="int32"),
+            layers.Embedding(9, 4),
+            layers.Flatten(),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    found, _ = logged(tmp_path / "ids", model, ids, gradients.saliency(), quality="full")
+    assert "ids" in found[-1].meta["quality"]["infidelity"]
+    assert np.isfinite(found[-1].figures["deletion_random"]).any()
+    assert math.isfinite(float(np.nanmean(found[-1].figures["randomisation"])))
+    found, _ = logged(tmp_path / "off", cnn(), PICTURES, gradients.saliency(), quality=False)
+    assert "gini" not in found[-1].figures
+    assert "quality" not in found[-1].meta
+
+
+def test_several_inputs_have_their_quality(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    a, b = keras.Input((5,), name="a"), keras.Input((8, 8, 1), name="b")
+    both = layers.Concatenate()([a, layers.Flatten()(b)])
+    model = keras.Model({"a": a, "b": b}, layers.Dense(2, activation="softmax")(both))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = {"a": FLAT, "b": PICTURES}
+    found, _ = logged(tmp_path, model, x, gradients.saliency(), quality="full")
+    # The log-odds of two classes are linear in both inputs: a gradient has no infidelity.
+    last = found[-1].figures
+    np.testing.assert_allclose(last["infidelity"], 0, atol=1e-6)
+    np.testing.assert_allclose(last["faithfulness"], 1, atol=1e-3)
+    np.testing.assert_allclose(last["max_sensitivity"], 0, atol=1e-4)
+
+
+def test_a_finding_is_logged_warned_of_once_and_stops_training(tmp_path: Path) -> None:
+    model = mlp()
+    model.compile(keras.optimizers.SGD(1e30), "sparse_categorical_crossentropy")
+    health = ModelHealthCallback(tmp_path, FLAT, Y, stop_on="alarm")
+    with pytest.warns(RuntimeWarning, match="which stops training") as warned:
+        history = model.fit(FLAT, Y, epochs=9, batch_size=16, verbose=0, callbacks=[health])
+    assert len(history.epoch) < 3
+    stopping = [w for w in warned if "which stops training" in str(w.message)]
+    assert len(stopping) == 1
+    last = reader.open(tmp_path).records(".", "model_health")[-1]
+    assert {f["severity"] for f in last.meta["findings"]} & {"alarm"}
+    assert all(f["last_step"] == last.step for f in last.meta["findings"])
+
+
+def test_a_rule_that_fails_never_stops_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no such figure")
+
+    monkeypatch.setattr(findings, "judge", broken)
+    callback = PermutationImportanceCallback(tmp_path, FLAT, Y, n_repeats=2, stop_on="warning")
+    with pytest.warns(RuntimeWarning, match="could not look for findings at step 0"):
+        mlp().fit(FLAT, Y, epochs=2, verbose=0, callbacks=[callback])
+    assert len(reader.open(tmp_path).records(".", callback.tag)) == 3
+
+
+@pytest.mark.parametrize("stop_on", ["info", [], 3])
+def test_stop_on_is_refused(tmp_path: Path, stop_on: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="stop_on must be"):
+        SaliencyCallback(tmp_path, FLAT, Y, stop_on=stop_on)
+
+
+def test_health_and_quality_under_a_distribution_strategy(tmp_path: Path) -> None:
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        model = mlp()
+    health = ModelHealthCallback(tmp_path, FLAT[:8], Y[:8])
+    saliency = SaliencyCallback(tmp_path, FLAT[:8], Y[:8], quality="full")
+    model.fit(FLAT, Y, epochs=2, batch_size=16, verbose=0, callbacks=[health, saliency])
+    log = reader.open(tmp_path)
+    assert np.isfinite(log.records(".", "model_health")[-1].figures["gradient_norm"]).all()
+    last = log.records(".", "saliency")[-1]
+    assert all(np.isfinite(last.figures[measure]).any() for measure in MEASURES)
+    assert "randomisation" not in last.meta["quality"]
