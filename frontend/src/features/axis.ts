@@ -116,7 +116,8 @@ function clockTicks(lo: number, hi: number, n: number): number[] {
 
 export function axisTicks(lo: number, hi: number, n: number, axis: AxisKind): number[] {
   if (axis === "clock") return clockTicks(lo, hi, n);
-  if (axis !== "time" || hi - lo < 2) return ticks(lo, hi, n, axis === "step");
+  // a chart begins half a cell before its first step: there is nothing below 0
+  if (axis !== "time" || hi - lo < 2) return ticks(lo, hi, n, axis === "step").filter((tick) => tick >= 0);
   const step = SECONDS.find((s) => s * n >= hi - lo);
   return step ? every(Math.max(lo, 0), hi, step) : ticks(lo / 86400, hi / 86400, n, true).map((day) => day * 86400);
 }
