@@ -20,6 +20,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -764,7 +765,7 @@ def _each(
 
 def _ratio(product: float, square_a: float, square_b: float) -> float:
     """Return `product / sqrt(square_a square_b)`, kept within [-1, 1] against rounding."""
-    return float(np.clip(product / np.sqrt(square_a * square_b), -1.0, 1.0))
+    return max(-1.0, min(1.0, product / math.sqrt(square_a * square_b)))
 
 
 def _pairs_in_runs(same: npt.NDArray[np.bool_]) -> int:

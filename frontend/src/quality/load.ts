@@ -30,14 +30,25 @@ function keep<T>(cache: Map<string, T>, key: string, value: T, most: number): T 
   return value;
 }
 
-/** Runs jobs, a few at a time. */
-async function pool(jobs: readonly (() => Promise<void>)[]): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let job = jobs[next++]; job; job = jobs[next++]) await job();
+/** A line in which jobs wait: `most` of them run at once. */
+function line(most: number): (job: () => Promise<void>) => Promise<void> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (job) => {
+    if (running >= most) await new Promise<void>((go) => waiting.push(go));
+    else running++;
+    try {
+      await job();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else running--;
+    }
   };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, jobs.length) }, worker));
 }
+
+/** Drift is work for the server: more at once would only make each of them slower. */
+const inTurn = line(2);
 
 /** What a source's answer depends on: it changes when something was logged. */
 export function versionIn(runs: readonly RunInfo[], { run, tag }: Source): string {
@@ -53,17 +64,20 @@ export async function loadAll(
 ): Promise<Loaded> {
   const series = new Map<string, Series>();
   const lost: (Source & { reason: string })[] = [];
-  await pool(
-    sources.map((source) => async () => {
-      const version = `${keyOf(source)} ${versionIn(runs, source)}`;
-      try {
-        const held = kept.get(version) ?? (await fetchSeries(source.run, source.tag, signal));
-        series.set(keyOf(source), keep(kept, version, held, KEEP));
-      } catch (error) {
-        if (signal.aborted) throw error;
-        lost.push({ ...source, reason: messageOf(error) });
-      }
-    }),
+  const atOnce = line(AT_ONCE);
+  await Promise.all(
+    sources.map((source) =>
+      atOnce(async () => {
+        const version = `${keyOf(source)} ${versionIn(runs, source)}`;
+        try {
+          const held = kept.get(version) ?? (await fetchSeries(source.run, source.tag, signal));
+          series.set(keyOf(source), keep(kept, version, held, KEEP));
+        } catch (error) {
+          if (signal.aborted) throw error;
+          lost.push({ ...source, reason: messageOf(error) });
+        }
+      }),
+    ),
   );
   const [first] = lost;
   if (!series.size && first) throw new Error(first.reason);
@@ -127,24 +141,28 @@ export function useDrifts(
       if (old) found.set(keyOf(source), old);
     }
     show();
-    void pool(
-      wanted.map((source, i) => async () => {
-        const cached = `${what} ${versions[i] ?? ""}`;
-        try {
-          const part = (so_far: Drift): void => {
-            found.set(keyOf(source), so_far);
-            show();
-          };
-          const how = drift === "other" ? { other, part } : { against: against ?? "previous", part };
-          const answer = drifts.get(cached) ?? (await fetchDrift(source.run, source.tag, measure, control.signal, how));
-          found.set(keyOf(source), keep(drifts, cached, answer, 200));
-        } catch (error) {
-          if (control.signal.aborted) throw error;
-          lost.set(keyOf(source), messageOf(error));
-        }
-        pending--;
-        show();
-      }),
+    void Promise.all(
+      wanted.map((source, i) =>
+        inTurn(async () => {
+          if (control.signal.aborted) return;
+          const cached = `${what} ${versions[i] ?? ""}`;
+          try {
+            const part = (so_far: Drift): void => {
+              found.set(keyOf(source), so_far);
+              show();
+            };
+            const how = drift === "other" ? { other, part } : { against: against ?? "previous", part };
+            const answer =
+              drifts.get(cached) ?? (await fetchDrift(source.run, source.tag, measure, control.signal, how));
+            found.set(keyOf(source), keep(drifts, cached, answer, 200));
+          } catch (error) {
+            if (control.signal.aborted) throw error;
+            lost.set(keyOf(source), messageOf(error));
+          }
+          pending--;
+          show();
+        }),
+      ),
     ).catch(() => undefined);
     return () => control.abort();
   }, [what, versions.join("\n"), again]);
