@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -50,6 +51,7 @@ def attribution(steps: int = 1, meta: dict[str, Any] | None = None, **figures: A
     ]
 
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 GUESS = "no_better_than_guess"
 MOVES = "explanations_move_predictions_still"
 EX = "explanation"
@@ -60,6 +62,20 @@ def only(found: list[Finding], rule: str) -> Finding:
     assert [f.rule for f in found] == [rule], found
     json.dumps(asdict(found[0]), allow_nan=False)
     return found[0]
+
+
+def test_the_document_names_every_rule_and_no_other() -> None:
+    source = Path(findings.__file__).read_text(encoding="utf-8")
+    rules = {
+        *re.findall(r'Finding\(\s*"([a-z_]+)"', source),
+        *(rule for _, rule, *_ in findings._HEALTH),
+    }
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([a-z]+(?:_[a-z]+)+|faded|concentrated|shortcut)`", text))
+    assert len(rules) > 25
+    assert rules <= told, rules - told
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \|", text, flags=re.MULTILINE)
+    assert {rule for row in rows for rule in re.findall("[a-z_]+", row)} <= rules
 
 
 # --- importance
