@@ -73,7 +73,7 @@ def test_the_alarm_of_the_curves() -> None:
         curves = Curves(**{k: np.array(v) for k, v in {**fine, **other}.items()}, **rest)
         return curve_alarm(curves, "digits")
 
-    rest = {"labels": labels, "culprit": ""}
+    rest = {"labels": labels}
     assert alarm() is None
     assert alarm(loss=[1.0, 1.1, 0.3]) == 2
     assert alarm(val_loss=[1.1, 0.6, np.nan]) == 3
