@@ -1141,12 +1141,13 @@ def _insensitive(table: _Table) -> Iterator[Finding]:
             steps[first],
             steps[-1],
             table.tag,
-            f"Explanations hardly speak of the model{_when(steps, first)}: a copy with random "
-            f"weights ranks the elements alike (rank correlation {_figure(mean)})"
-            + (
-                "."
+            (
+                f"Ranks say little of the model{_when(steps, first)}: a copy with random weights "
+                f"ranks the elements alike (rank correlation {_figure(mean)})."
                 if grave is None
-                else f", and they lie where they lay before training (cosine by place "
+                else f"Explanations do not speak of the model{_when(steps, first)}: a copy with "
+                f"random weights ranks the elements alike (rank correlation {_figure(mean)}), and "
+                f"they lie where they lay before training (cosine by place "
                 f"{_figure(known[steps[-1]])})."
             ),
             "Compare with a method that depends on the weights more. Where most of the input is "
