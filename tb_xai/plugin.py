@@ -707,7 +707,7 @@ def series(
             f"An answer must not be larger than {ANSWER_LIMIT // 2**20} MB; ask for single "
             f"figures or columns. Received: {len(found)} figures of {len(found['steps'])} steps"
         )
-    answer = {
+    answer: dict[str, Any] = {
         "run": run,
         "tag": tag,
         "kind": last.kind if last else "",
