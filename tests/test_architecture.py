@@ -34,7 +34,7 @@ ALLOWED = {
     "cam": {"folding", "gradients", "targets"},
     "perturbation": {"folding", "gradients", "targets"},
     "importance": {"folding", "gradients", "targets"},
-    "quality": {"drift", "gradients", "targets"},
+    "quality": {"drift", "folding", "gradients", "targets"},
     "health": {"gradients", "targets"},
 }
 
