@@ -71,7 +71,7 @@ class AttributionCallback(ExplanationCallback):
 
     Cost: one compiled call per step, traced once; the method's passes over `n` examples. Quality
     costs at most as much again: measures that need the model take turns over the steps, on some of
-    the examples: 16 pictures of 28 x 28 have each of them every 14th step when explained by a
+    the examples: 16 pictures of 28 x 28 have each of them every 16th step when explained by a
     gradient, and every 6th when by 16-step integrated gradients. All are taken at step 0, in the
     dry run before training, which also explains a clone with random weights. `quality="full"` takes
     all of them of all examples at every step, whatever it costs: 34 forward passes per example and

@@ -355,7 +355,7 @@ class Judge:
         small = int(np.clip(2048 // elements, 1, 16))
         spent = 0
         for name in wanted:
-            spent += 2 * small + (again if name == "max_sensitivity" else ROWS[name] * m)
+            spent += 4 * small + (again if name == "max_sensitivity" else ROWS[name] * m)
             self._turns[name] = 0 if self._full else math.ceil(spent / pays) - 1
         self.period = 1 if self._full else max(1, math.ceil(spent / pays))
         if every:
