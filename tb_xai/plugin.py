@@ -51,6 +51,7 @@ STATIC_FILES = (
     "charts.js",
     "series.js",
     "export.js",
+    "examples.js",
 )
 _YEAR = "private, max-age=31536000, immutable"
 _NOT_BUILT = (

@@ -19,18 +19,23 @@ import {
   type Line,
 } from "./lines";
 import { highlighted, hovered, type Model } from "./model";
-import { drawCursor, drawGaps, drawX, drawY, rule, style, text, veil, type Box, type Theme } from "./paint";
+import {
+  drawCursor,
+  drawGaps,
+  drawX,
+  drawY,
+  gutters,
+  rule,
+  style,
+  text,
+  tickWords,
+  veil,
+  type Box,
+  type Theme,
+} from "./paint";
 import { envelope } from "./rank";
 import { curve, gapWord, type Series } from "./series";
 import { bandWords, number, summary, unitWords } from "./words";
-
-/** Left for values, right for names; the same in every panel of a column so that their steps stand under each other. */
-export const gutters = (width: number): { left: number; right: number } => ({
-  left: width < 420 ? 46 : 54,
-  right: Math.round(Math.min(170, Math.max(92, width * 0.2))),
-});
-
-export const tickWords = (v: number): string => String(Number(v.toPrecision(6))).replace("-", "−");
 
 /** Where things stand in a chart of this size. */
 function layout(model: Model, width: number, height: number, y: readonly [number, number], hasScore: boolean) {

@@ -4,10 +4,9 @@ import { useMemo, useState } from "preact/hooks";
 import { moveTo } from "../state";
 import { nearest, scale } from "./axis";
 import { Chart, type Draw } from "./chart";
-import { gutters } from "./lines_panel";
 import { columnsAt, columnsOf, fill, ramp, rampIndex, reduce } from "./matrix";
 import { colourBy, highlighted, hovered, togglePin, type Model } from "./model";
-import { drawCursor, drawX, hatch, label, stretches, text, upright, type Box, type Theme } from "./paint";
+import { drawCursor, drawX, gutters, hatch, label, stretches, text, upright, type Box, type Theme } from "./paint";
 import { gapWord } from "./series";
 import { number, plural, valueWords } from "./words";
 

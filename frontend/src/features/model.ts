@@ -26,6 +26,10 @@ export const togglePin = (name: string): void => {
   pinned.value = pinned.value === name ? "" : name;
 };
 
+/** What the panels bring out together, for code that is loaded apart from them. */
+export const marks = { highlighted, hovered, togglePin };
+export type Marks = typeof marks;
+
 /** The x axis of the lead run; the same object until the run or the axis changes, so that pictures know when to stay. */
 export interface TimeLine {
   axis: AxisKind;

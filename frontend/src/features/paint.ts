@@ -227,3 +227,11 @@ export function upright(ctx: Context, word: string, x: number, y: number, theme:
 /** The step cursor: a dashed line through every panel. */
 export const drawCursor = (ctx: Context, box: Box, x: number, theme: Theme): void =>
   rule(ctx, crisp(x), box.y, crisp(x), box.y + box.h, theme.text, [3, 3], 1.25);
+
+/** Left for values, right for names; the same in every panel of a column so that their steps stand under each other. */
+export const gutters = (width: number): { left: number; right: number } => ({
+  left: width < 420 ? 46 : 54,
+  right: Math.round(Math.min(170, Math.max(92, width * 0.2))),
+});
+
+export const tickWords = (v: number): string => String(Number(v.toPrecision(6))).replace("-", "−");

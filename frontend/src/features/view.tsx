@@ -27,7 +27,7 @@ import {
   type Model,
 } from "./model";
 import { at, type Series } from "./series";
-import { SwarmPanel } from "./swarm_panel";
+import { Examples } from "./lazy";
 import { number, plural, valueWords } from "./words";
 import { adopt } from "../style";
 import css from "./features.css?inline";
@@ -236,7 +236,7 @@ function Panels({ loaded }: { loaded: Loaded }): JSX.Element {
         <BarsPanel model={model} theme={theme} />
         <MatrixPanel model={model} theme={theme} />
         <BumpPanel model={model} top={wish.top} theme={theme} />
-        <SwarmPanel model={model} theme={theme} />
+        <Examples model={model} theme={theme} />
       </div>
     </div>
   );

@@ -1,20 +1,19 @@
 /** Local attributions at the cursor's step: which examples a feature pushes up or down, and whether by high or low values. */
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { fetchMaps, fetchProbe, type Probe, type TagInfo } from "../api";
-import { useRequest } from "../async";
-import { table } from "../colour_tables";
-import { exampleName } from "../figures";
-import { applyLink, linkWith, runs } from "../state";
-import { scale, ticks } from "./axis";
-import { Chart, type Draw } from "./chart";
-import { versionOf } from "./load";
-import { dot, extent } from "./lines";
-import { gutters, tickWords } from "./lines_panel";
-import { highlighted, hovered, togglePin, type Model } from "./model";
-import { rule, text, type Box, type Theme } from "./paint";
-import { direction, drawSwarm, place, shadeColour, swarmRows, type SwarmRow } from "./swarm";
-import { number, plural } from "./words";
+import { fetchMaps, fetchProbe, type Probe, type TagInfo } from "../../api";
+import { useRequest } from "../../async";
+import { table } from "../../colour_tables";
+import { exampleName } from "../../figures";
+import { applyLink, linkWith, runs } from "../../state";
+import { scale, ticks } from "../axis";
+import { Chart, type Draw } from "../chart";
+import { versionOf } from "../load";
+import { dot, extent } from "../lines";
+import type { Marks, Model } from "../model";
+import { gutters, rule, text, tickWords, type Box, type Theme } from "../paint";
+import { direction, drawSwarm, place, shadeColour, swarmRows, type SwarmRow } from "../swarm";
+import { number, plural } from "../words";
 
 /** Numbers of one step above which a swarm is not fetched. */
 const LARGE = 4_000_000;
@@ -56,7 +55,7 @@ interface Loaded {
   probe: Probe | null;
 }
 
-export function SwarmPanel({ model, theme }: { model: Model; theme: Theme }): JSX.Element | null {
+export function SwarmPanel({ model, theme, marks }: { model: Model; theme: Theme; marks: Marks }): JSX.Element | null {
   const source = swarmTag(model);
   const cursor = model.series.steps[model.t] ?? 0;
   const at = source?.info.steps.findLastIndex((one) => one <= cursor) ?? -1;
@@ -124,7 +123,7 @@ export function SwarmPanel({ model, theme }: { model: Model; theme: Theme }): JS
       {!wanted && <p class="dim">Too many values for dots ({plural(n * width, "number")} a step).</p>}
       {wanted && !loaded && maps.state === "loading" && <p class="dim">Loading the examples…</p>}
       {loaded && !loaded.rows.length && <p class="dim">The features above are none of {source.info.name}’s.</p>}
-      {loaded && loaded.rows.length > 0 && <Dots loaded={loaded} theme={theme} link={source} />}
+      {loaded && loaded.rows.length > 0 && <Dots loaded={loaded} theme={theme} link={source} marks={marks} />}
     </figure>
   );
 }
@@ -144,10 +143,12 @@ function Dots({
   loaded,
   theme,
   link,
+  marks: { highlighted, hovered, togglePin },
 }: {
   loaded: Loaded;
   theme: Theme;
   link: { run: string; info: TagInfo };
+  marks: Marks;
 }): JSX.Element {
   const { rows, probe, step } = loaded;
   const [near, point] = useState<readonly [number, number] | null>(null);
