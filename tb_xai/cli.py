@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +48,19 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser(
         "demo",
-        help="train two small models with the callbacks, then serve TensorBoard",
-        description="Train a CNN on scikit-learn's digits and an MLP on its breast cancer data "
+        help="train four small models with the callbacks, then serve TensorBoard",
+        description="Train a CNN on scikit-learn's digits, the same CNN on digits with a mark that "
+        "gives the label away, an MLP on its breast cancer data and a model of made-up sentences "
         "with the callbacks of tb_xai and Keras' own TensorBoard callback, then serve TensorBoard. "
         "Nothing is downloaded. A second run in the same directory starts the series anew.",
     )
     demo.add_argument(
         "--logdir",
         default=DEFAULT_LOGDIR,
-        help="where the runs `digits` and `breast_cancer` are written (default: ./%(default)s)",
+        help="where the runs are written, a directory each (default: ./%(default)s)",
     )
     demo.add_argument(
-        "--epochs", type=_at_least(1), default=20, help="epochs of both models (default: 20)"
+        "--epochs", type=_at_least(1), default=20, help="epochs of each model (default: 20)"
     )
     demo.add_argument(
         "--port",
@@ -233,7 +235,12 @@ def _demo(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--host must be an address of this machine. Received: {arguments.host!r}")
     began = time.perf_counter()
     with _progress() as show:
-        for name, train in (("digits", _digits), ("breast_cancer", _breast_cancer)):
+        for name, train in (
+            ("digits", _digits),
+            ("digits_with_shortcut", partial(_digits, shortcut=True)),
+            ("breast_cancer", _breast_cancer),
+            ("sentences", _sentences),
+        ):
             keras.utils.set_random_seed(0)
             train(keras, sklearn.datasets, logdir / name, arguments.epochs, show)
     print(f"Trained in {time.perf_counter() - began:.0f} s; the log is in {logdir}")
@@ -243,20 +250,30 @@ def _demo(arguments: argparse.Namespace) -> int:
     return _serve(str(logdir), arguments.host, arguments.port)
 
 
-def _digits(keras: Any, datasets: Any, log_dir: Path, epochs: int, show: Any) -> None:
-    """A small CNN on 8 x 8 pictures of digits."""
+def _digits(
+    keras: Any, datasets: Any, log_dir: Path, epochs: int, show: Any, shortcut: bool = False
+) -> None:
+    """A small CNN on 8 x 8 pictures of digits; with `shortcut` a mark tells the digit."""
     import numpy as np
 
     from tb_xai.callbacks import (
         AttributionCallback,
         IntegratedGradientsCallback,
+        ModelHealthCallback,
         SaliencyCallback,
     )
+    from tb_xai.cam import grad_cam
     from tb_xai.gradients import smooth_grad
 
     data = datasets.load_digits()
     x, y = (data.images / 16.0).astype("float32")[..., None], data.target
     held, rest = _split(len(x), 360)
+    edge = np.zeros((8, 8, 1), bool)
+    edge[0] = edge[-1] = True
+    if shortcut:  # a bright pixel at the edge, whose place tells the digit
+        x[:, edge[..., 0]] = 0.0
+        rows, columns = np.divmod(y, 5)
+        x[np.arange(len(x)), 7 * rows, columns + 1] = 1.0
     # Two examples of each of eight digits, so that a column of maps can be compared at a glance.
     probe = np.concatenate([held[y[held] == digit][:2] for digit in range(8)])
     shared: dict[str, Any] = {
@@ -285,17 +302,25 @@ def _digits(keras: Any, datasets: Any, log_dir: Path, epochs: int, show: Any) ->
         verbose=0,
         callbacks=[
             SaliencyCallback(log_dir, x[probe], y[probe], **shared),
-            IntegratedGradientsCallback(log_dir, x[probe], y[probe], n_steps=16, **shared),
+            IntegratedGradientsCallback(
+                log_dir, x[probe], y[probe], n_steps=16, suspects={"edge": edge}, **shared
+            ),
             AttributionCallback(log_dir, x[probe], y[probe], method=smooth_grad(), **shared),
+            AttributionCallback(log_dir, x[probe], y[probe], method=grad_cam(), **shared),
+            ModelHealthCallback(log_dir, x[held[:64]], y[held[:64]]),
             keras.callbacks.TensorBoard(log_dir),
-            _report(keras, show, "digits CNN", epochs),
+            _report(keras, show, f"digits{' with shortcut' if shortcut else ''}", epochs),
         ],
     )
 
 
 def _breast_cancer(keras: Any, datasets: Any, log_dir: Path, epochs: int, show: Any) -> None:
     """A small MLP on 30 measurements of cell nuclei."""
-    from tb_xai.callbacks import IntegratedGradientsCallback, PermutationImportanceCallback
+    from tb_xai.callbacks import (
+        IntegratedGradientsCallback,
+        ModelHealthCallback,
+        PermutationImportanceCallback,
+    )
 
     data = datasets.load_breast_cancer()
     names = [str(name) for name in data.feature_names]
@@ -333,8 +358,62 @@ def _breast_cancer(keras: Any, datasets: Any, log_dir: Path, epochs: int, show: 
                 class_names=classes,
                 example_names=[f"{classes[y[i]]} (row {i})" for i in probe],
             ),
+            ModelHealthCallback(log_dir, x[held[:64]], y[held[:64]]),
             keras.callbacks.TensorBoard(log_dir),
-            _report(keras, show, "breast cancer MLP", epochs),
+            _report(keras, show, "breast cancer", epochs),
+        ],
+    )
+
+
+_OPINIONS = {
+    1: ["splendid", "lovely", "warm", "clever", "moving", "gentle", "bright", "memorable"],
+    -1: ["tedious", "clumsy", "hollow", "bitter", "noisy", "dreary", "careless", "stale"],
+    0: ["the", "film", "story", "music", "cast", "scene", "ending", "plot", "camera", "town"],
+}  # fmt: skip
+
+
+def _sentences(keras: Any, datasets: Any, log_dir: Path, epochs: int, show: Any) -> None:
+    """Made-up reviews of ten words, good when more of them praise than blame."""
+    import numpy as np
+
+    from tb_xai.callbacks import IntegratedGradientsCallback, ModelHealthCallback
+
+    words = ["", *(word for known in _OPINIONS.values() for word in known)]
+    weight = np.array([0, *(sign for sign, known in _OPINIONS.items() for _ in known)])
+    rng = np.random.default_rng(0)
+    neutral, opinions = np.flatnonzero(weight == 0)[1:], np.flatnonzero(weight)
+    x = rng.choice(neutral, (1200, 10))
+    places = rng.random(x.shape) < 0.35
+    x[places] = rng.choice(opinions, places.sum())
+    x[np.arange(10) >= rng.integers(6, 11, (1200, 1))] = 0
+    x = x[weight[x].sum(axis=1) != 0]
+    y = (weight[x].sum(axis=1) > 0).astype(int)
+    rest, probe = slice(200, None), slice(0, 16)
+    model = keras.Sequential(
+        [
+            keras.Input((10,), dtype="int32"),
+            keras.layers.Embedding(len(words), 8),
+            keras.layers.Conv1D(16, 2, activation="relu"),
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(2, activation="softmax"),
+        ],
+        name="sentences_cnn",
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(
+        x[rest],
+        y[rest],
+        validation_data=(x[:200], y[:200]),
+        batch_size=32,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[
+            IntegratedGradientsCallback(
+                log_dir, x[probe], y[probe], token_names=words, class_names=["bad", "good"]
+            ),
+            ModelHealthCallback(log_dir, x[:64], y[:64]),
+            keras.callbacks.TensorBoard(log_dir),
+            _report(keras, show, "sentences", epochs),
         ],
     )
 
