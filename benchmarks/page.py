@@ -243,7 +243,7 @@ def painting(browser: Browser, lines: Board, matrix: Board, rounds: int) -> list
     tab.close()
     out = [
         Figure(
-            "200 lines x 1000 steps with bands, their ranks and matrix",
+            "200 lines x 1000 steps, their ranks and their matrix",
             statistics.median(found), 150, "ms", "key to all charts painted anew", rounds,
         )
     ]  # fmt: skip
