@@ -2,7 +2,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
-const LIMITS = { maps: 100_000, view: 120_000, everything: 240_000 };
+// Maps is what most people open: its first maps come with at most 100 KB. Every other view, with all it imports before it
+// is drawn, at most 130 KB; and a screen on which everything was opened (panels, dialogs, export, help) keeps the promise of
+// 160 KB. Everything together is a ratchet: what it is, rounded up.
+const LIMITS = { maps: 100_000, view: 130_000, screen: 160_000, everything: 320_000 };
 const VIEWS = ["overview", "maps", "features", "quality", "health", "text"];
 
 const folder = new URL("node_modules/.size/", import.meta.url);
@@ -22,8 +25,23 @@ function needed(name, found = new Set()) {
   return found;
 }
 
+/** A view with all that can be opened in it; the shell's other lazy files are views. */
+function screen(view) {
+  const found = needed("index.js", needed(`${view}.js`));
+  for (const name of ["export.js", "extras.js"]) needed(name, found);
+  for (const name of [...found])
+    if (name !== "index.js")
+      for (const [, other] of files
+        .get(name)
+        .toString()
+        .matchAll(/import\(["'`]\.\/([\w.]+)["'`]\)/g))
+        needed(other, found);
+  return [...found];
+}
+
 const budget = [
   ...VIEWS.map((view) => [view, [...needed("index.js", needed(`${view}.js`))], LIMITS[view] ?? LIMITS.view]),
+  ...VIEWS.map((view) => [`${view}, all`, screen(view), LIMITS.screen]),
   ["everything", [...files.keys()], LIMITS.everything],
 ];
 for (const [what, names, limit] of budget) {
@@ -34,3 +52,18 @@ for (const [what, names, limit] of budget) {
     process.exitCode = 1;
   }
 }
+
+// The plugin serves a fixed table of files: another would be a 404 in the page.
+const plugin = readFileSync(new URL("../tb_xai/plugin.py", import.meta.url), "utf8");
+const served = new Set(
+  [...(/STATIC_FILES = \(([^)]*)\)/.exec(plugin)?.[1] ?? "").matchAll(/"([^"]+)"/g)].map(([, name]) => name),
+);
+for (const [one, other, what] of [
+  [new Set(files.keys()), served, "built, and not in"],
+  [served, new Set(files.keys()), "not built, and in"],
+])
+  for (const name of one)
+    if (!other.has(name)) {
+      console.error(`${name} is ${what} STATIC_FILES of tb_xai/plugin.py`);
+      process.exitCode = 1;
+    }

@@ -48,10 +48,12 @@ STATIC_FILES = (
     "panels.js",
     "painting.js",
     "figures.js",
+    "pieces.js",
     "charts.js",
     "series.js",
     "export.js",
     "examples.js",
+    "extras.js",
 )
 _YEAR = "private, max-age=31536000, immutable"
 _NOT_BUILT = (

@@ -1,14 +1,17 @@
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Failed, Loading } from "./async";
-import { EmptyPage, NothingHere, SkippedNotice } from "./empty";
 import { Export } from "./export";
-import { Help, helpOpen, useKeys } from "./keys";
+import { Extra, extras } from "./extra";
+import { helpOpen, useKeys } from "./keys";
 import { bring, PageOf, TITLES } from "./pages";
 import { RunPicker } from "./run_picker";
 import { index, indexError, refresh, runs, showView, tag, view, VIEWS } from "./state";
 import { StepBar } from "./step_bar";
 import { TagPicker } from "./tag_picker";
+
+/** Milliseconds until what may be opened next is brought. */
+const WHEN_IDLE = 1000;
 
 function Tabs(): JSX.Element {
   const list = useRef<HTMLDivElement>(null);
@@ -60,9 +63,11 @@ function Content(): JSX.Element {
   if (!index.value && indexError.value)
     return <Failed what="What is logged" error={indexError.value} retry={() => void refresh()} />;
   if (!index.value) return <Loading what="what is logged" />;
-  if (!runs.value.some((run) => run.tags.length)) return <EmptyPage />;
+  if (!runs.value.some((run) => run.tags.length))
+    return <Extra what="what is logged">{({ EmptyPage }) => <EmptyPage />}</Extra>;
   const which = view.value;
-  if (which !== "overview" && !tag.value) return <NothingHere which={which} />;
+  if (which !== "overview" && !tag.value)
+    return <Extra what={TITLES[which].toLowerCase()}>{({ NothingHere }) => <NothingHere which={which} />}</Extra>;
   return <PageOf key={which} which={which} />;
 }
 
@@ -71,6 +76,12 @@ export function App(): JSX.Element {
   useEffect(() => {
     document.title = `Explanations: ${TITLES[view.value]}`;
   }, [view.value]);
+  const asked = index.value !== null;
+  useEffect(() => {
+    if (!asked) return;
+    const timer = setTimeout(extras.bring, WHEN_IDLE);
+    return () => clearTimeout(timer);
+  }, [asked]);
   return (
     <>
       <header class="top">
@@ -91,7 +102,11 @@ export function App(): JSX.Element {
         </div>
       </header>
       <Stale />
-      <SkippedNotice />
+      {index.value && index.value.skipped.length > 0 && (
+        <Extra what="what is not shown" waiting={null}>
+          {({ SkippedNotice }) => <SkippedNotice />}
+        </Extra>
+      )}
       <main>
         <div id="page" class="page" role="tabpanel" aria-labelledby={`tab-${view.value}`}>
           {tag.value && (
@@ -103,7 +118,11 @@ export function App(): JSX.Element {
           <Content />
         </div>
       </main>
-      <Help />
+      {helpOpen.value && (
+        <Extra what="the help" waiting={null}>
+          {({ Help }) => <Help />}
+        </Extra>
+      )}
     </>
   );
 }

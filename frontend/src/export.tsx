@@ -4,9 +4,9 @@
  */
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
-import { Failed, messageOf } from "./async";
+import { useEffect, useRef } from "preact/hooks";
 import type { Choices } from "./export/panel";
+import { Needs, part } from "./lazy";
 import { Popover } from "./popover";
 import { oneRun, run, shownRuns, step, tag } from "./state";
 import { nameOfStep } from "./step_bar";
@@ -68,41 +68,16 @@ interface Inside {
   Choices: typeof Choices;
 }
 
-let times = 0;
-
-/** Its code; a second time under another address, because browsers remember what failed. */
-const load = (): Promise<Inside> => {
-  const again = new URL(`./export.js?${times}`, /* @vite-ignore */ import.meta.url).href;
-  return times++ ? (import(/* @vite-ignore */ again) as Promise<Inside>) : import("./export/panel");
-};
-
-let inside: Inside | null = null;
-
-function Panel(): JSX.Element {
-  const [error, fail] = useState<string | null>(null);
-  const [, draw] = useState(0);
-  const bring = (): void => {
-    fail(null);
-    load().then(
-      (code) => {
-        inside = code;
-        draw((n) => n + 1);
-      },
-      (reason: unknown) => fail(messageOf(reason)),
-    );
-  };
-  useEffect(() => {
-    if (!inside) bring();
-  }, []);
-  if (inside) return <inside.Choices of={offered.value?.() ?? null} />;
-  if (error === null) return <p class="dim">Loading…</p>;
-  return <Failed what="The code of “Export”" error={error} retry={bring} />;
-}
+const inside = part<Inside>("export.js", () => import("./export/panel"));
 
 export function Export(): JSX.Element {
   return (
     <Popover name="Export" face="Export">
-      {() => <Panel />}
+      {() => (
+        <Needs of={inside} what="“Export”" waiting={<p class="dim">Loading…</p>}>
+          {({ Choices }) => <Choices of={offered.value?.() ?? null} />}
+        </Needs>
+      )}
     </Popover>
   );
 }

@@ -16,13 +16,23 @@ export function Popover({
   const button = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     if (!open) return;
-    box.current?.querySelector<HTMLElement>(".panel input, .panel select")?.focus();
+    // what it holds may still be on its way
+    const enter = (): void => {
+      const first = box.current?.querySelector<HTMLElement>(".panel input, .panel select");
+      if (!first) return;
+      coming.disconnect();
+      if (!document.activeElement?.closest(".panel")) first.focus();
+    };
+    const coming = new MutationObserver(enter);
+    if (box.current) coming.observe(box.current, { childList: true, subtree: true });
+    enter();
     const leave = (event: Event): void => {
       if (event.target instanceof Node && !box.current?.contains(event.target)) setOpen(false);
     };
     document.addEventListener("pointerdown", leave);
     document.addEventListener("focusin", leave);
     return () => {
+      coming.disconnect();
       document.removeEventListener("pointerdown", leave);
       document.removeEventListener("focusin", leave);
     };

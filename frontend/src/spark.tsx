@@ -1,4 +1,8 @@
 import type { JSX } from "preact";
+import { adopt } from "./style";
+import css from "./spark.css?inline";
+
+adopt(css);
 
 const WIDTH = 220;
 const HEIGHT = 44;

@@ -1,7 +1,7 @@
 /** The page's state: a few addressable fields and what is logged; everything else is computed from them. */
 import { batch, computed, effect, signal, type Signal } from "@preact/signals";
 import { fetchIndex, type Index, type RunInfo, type TagInfo } from "./api";
-import { AXES, type AxisKind } from "./features/axis";
+import { AXES, type AxisKind } from "./axis";
 import { groupsOf, type RunGroup } from "./groups";
 import { isVisible, onHashChange, readHash, writeHash } from "./host";
 import { NO_STEPS, union, withHoles, type Logged } from "./steps";

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
-import { AXES, axisAvailable, axisText, clockText, type AxisKind } from "./features/axis";
+import { AXES, axisAvailable, axisText, clockText, type AxisKind } from "./axis";
 import { axis, followsLast, logged, moveBy, moveTo, playing, step } from "./state";
 
 const PLAY_INTERVAL = 350;

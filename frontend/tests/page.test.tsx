@@ -1,11 +1,11 @@
 import { h, render } from "preact";
 import { act } from "preact/test-utils";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { App } from "../src/app";
 import { Ready, useRequest } from "../src/async";
 import { wordFor } from "../src/maps/cell";
 import { forget } from "../src/maps/store";
-import { matching } from "../src/run_picker";
+import { matching } from "../src/extras/run_list";
 import * as state from "../src/state";
 import { stepName } from "../src/step_bar";
 import { json, safetensors, serve, settle, type Asked } from "./answers";
@@ -13,6 +13,7 @@ import { json, safetensors, serve, settle, type Asked } from "./answers";
 let root: HTMLElement;
 // what the page loads when it is first shown
 await import("../src/maps/view");
+await import("../src/extras/extras");
 const text = (): string => root.textContent ?? "";
 const draw = async (): Promise<void> => {
   await act(async () => {
@@ -115,7 +116,7 @@ describe("states", () => {
     await act(() => settle());
     state.index.value = { version: 1, revision: "e", runs: [], skipped: [] };
     await draw();
-    expect(text()).toContain("No explanations are logged yet");
+    await vi.waitFor(() => expect(text()).toContain("No explanations are logged yet"));
     expect(root.querySelector("pre")?.textContent).toContain("SaliencyCallback");
     expect([...root.querySelectorAll("button")].map((button) => button.textContent)).toContain("Copy");
   });

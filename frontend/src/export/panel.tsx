@@ -2,12 +2,16 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { messageOf } from "../async";
-import { copy } from "../empty";
+import { copy } from "../lines";
 import type { Picture, Shown } from "../export";
 import { svgOf } from "./svg";
 import { addressWith, readHash } from "../host";
 import { currentLink } from "../state";
 import { writeLink } from "../url";
+import { adopt } from "../style";
+import css from "./export.css?inline";
+
+adopt(css);
 
 /** Dots a CSS pixel has in a PNG, and the longest side that browsers draw. */
 const SHARP = 2;

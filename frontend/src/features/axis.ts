@@ -1,13 +1,7 @@
-/** The shared x axis (step, epoch, time since the first step, time of day), scales and ticks. */
+/** Values, scales and ticks of the shared x axis. */
+import { axisAvailable, type AxisKind, type StepTimes } from "../axis";
 
-export const AXES = ["step", "epoch", "time", "clock"] as const;
-export type AxisKind = (typeof AXES)[number];
-
-export interface StepTimes {
-  steps: readonly number[];
-  epochs: readonly number[];
-  wallTimes: readonly number[];
-}
+export * from "../axis";
 
 export const AXIS_WORDS: Record<AxisKind, string> = {
   step: "step",
@@ -15,12 +9,6 @@ export const AXIS_WORDS: Record<AxisKind, string> = {
   time: "time since first step",
   clock: "time of day",
 };
-
-/** Whether an axis can be drawn: every step needs a finite value. */
-export function axisAvailable(times: StepTimes, axis: AxisKind): boolean {
-  const source = axis === "step" ? times.steps : axis === "epoch" ? times.epochs : times.wallTimes;
-  return source.length === times.steps.length && source.some(Number.isFinite);
-}
 
 /** Values with those that are not finite put evenly between their neighbours, or level with the only one. */
 function bridged(values: readonly number[]): number[] {
@@ -97,15 +85,6 @@ const every = (lo: number, hi: number, step: number): number[] => {
   return out;
 };
 
-const pad = (value: number): string => String(value).padStart(2, "0");
-
-/** A time of day as people read it; with its day where it is needed to tell. */
-export function clockText(seconds: number, withDay = false): string {
-  const at = new Date(seconds * 1000);
-  const day = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())} `;
-  return `${withDay ? day : ""}${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
-}
-
 const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
 
 /** Round times of day: those of the clock on the wall, not of Greenwich. */
@@ -120,20 +99,4 @@ export function axisTicks(lo: number, hi: number, n: number, axis: AxisKind): nu
   if (axis !== "time" || hi - lo < 2) return ticks(lo, hi, n, axis === "step").filter((tick) => tick >= 0);
   const step = SECONDS.find((s) => s * n >= hi - lo);
   return step ? every(Math.max(lo, 0), hi, step) : ticks(lo / 86400, hi / 86400, n, true).map((day) => day * 86400);
-}
-
-export function axisText(value: number, axis: AxisKind): string {
-  if (axis === "clock") {
-    const [hour, day] = [clockText(value), clockText(value, true)];
-    return hour === "00:00:00" ? day.slice(5, 10) : hour.replace(/:00$/, "");
-  }
-  if (axis !== "time")
-    return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(6)));
-  const units: [number, string][] = [
-    [86400, "d"],
-    [3600, "h"],
-    [60, "min"],
-  ];
-  for (const [size, unit] of units) if (value >= size) return `${Number((value / size).toPrecision(3))} ${unit}`;
-  return `${Number(value.toFixed(2))} s`;
 }

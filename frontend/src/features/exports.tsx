@@ -1,7 +1,7 @@
 /** What can be taken along: what is seen, and the names of the features that matter. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { copy } from "../empty";
+import { copy } from "../lines";
 import { seen, useExport, type Picture } from "../export";
 import { onScreen } from "./chart";
 import { toCsv } from "./csv";

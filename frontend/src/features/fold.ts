@@ -1,5 +1,6 @@
 /** Several runs as one series, and several features as one row: only where the numbers may be put together. */
-import { groupsOf, spreadOf } from "../groups";
+import { groupsOf } from "../groups";
+import { spreadOf } from "../spread";
 import { rowAt, type Series } from "./series";
 
 /** One series of a group of runs: the mean over them, and from lowest to highest; a step that only some have counts those. */

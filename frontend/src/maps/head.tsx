@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { Swatch } from "../run_picker";
+import { Swatch } from "../swatch";
 import { stepName } from "../step_bar";
 import type { Column, Scene } from "./sources";
 

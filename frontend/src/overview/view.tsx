@@ -1,7 +1,7 @@
 /** The Overview: what a careful colleague would say of each run, and where it can be seen. */
 import type { JSX } from "preact";
 import { showRuns, shownRuns, runs } from "../state";
-import { Swatch } from "../run_picker";
+import { Swatch } from "../swatch";
 import { Sign } from "./finding";
 import { counts, severityOf } from "./findings";
 import { RunCard, told } from "./run_card";

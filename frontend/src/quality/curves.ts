@@ -1,6 +1,6 @@
 /** Columns of numbers behind the charts: one curve per method and group of runs, over the steps that it was logged at. */
 import type { Drift, Series, TagInfo } from "../api";
-import { spreadOf } from "../groups";
+import { spreadOf } from "../spread";
 import type { Style } from "../features/paint";
 import type { Measure } from "./measures";
 

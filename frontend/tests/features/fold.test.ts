@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { canFold, folds, foldedBy, grouped, refusal, stem } from "../../src/features/fold";
 import { at } from "../../src/features/series";
 import { bandWords, valueWords } from "../../src/features/words";
-import { groupName, groupsOf, SEEDS, spreadOf, suggested } from "../../src/groups";
+import { groupName, groupsOf, SEEDS, suggested } from "../../src/groups";
+import { spreadOf } from "../../src/spread";
 import { make } from "./make";
 
 describe("groups of runs", () => {

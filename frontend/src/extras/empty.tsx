@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
-import { index, run, showRun, showView, tagsOf, runs, type View } from "./state";
+import { Lines } from "../lines";
+import { index, run, showRun, showView, tagsOf, runs, type View } from "../state";
 
 /** The views that need something logged. */
 type Drawn = Exclude<View, "overview">;
@@ -43,42 +43,6 @@ model.fit(x, y, epochs=20, callbacks=[
     PermutationImportanceCallback("logs/run1", x_val, y_val),
     keras.callbacks.TensorBoard("logs/run1"),
 ])`;
-
-export async function copy(text: string): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const area = document.createElement("textarea");
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    return done;
-  }
-}
-
-export function Lines({ code }: { code: string }): JSX.Element {
-  const [said, say] = useState("");
-  return (
-    <div class="lines">
-      {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a region that scrolls must take the keyboard */}
-      <pre tabIndex={0} role="region" aria-label="Lines to add">
-        <code>{code}</code>
-      </pre>
-      <button
-        type="button"
-        onClick={() => void copy(code).then((done) => say(done ? "Copied" : "Select and copy by hand"))}
-      >
-        Copy
-      </button>
-      <span role="status" class="dim">
-        {said}
-      </span>
-    </div>
-  );
-}
 
 export function EmptyPage(): JSX.Element {
   return (
