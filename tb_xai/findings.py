@@ -18,7 +18,7 @@ Every threshold is a constant of this module with its reason; docs/findings.md l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -102,6 +102,10 @@ PLACE_SHARE = 0.25
 """Share of unsigned maps in one cell at the edge of the picture, of 16, that is a shortcut: four
 times an even share. Inside, `DOMINANT_SHARE`."""
 
+USEFUL_FEATURES = 0.25
+"""Share of features whose 95 % interval lies above zero from which on the model is of use, ten
+times what chance leaves (one in forty), even where none passes the stricter test of a whole run."""
+
 LEAK = 0.95
 """Score of one column alone (AUC of a class, |rank correlation| of a value) above which it may hold
 the label: real causes seldom leave less than one pair in twenty in the wrong order."""
@@ -143,6 +147,18 @@ disagree: directions that have less than a tenth of their variance in common."""
 
 MOST_RUNS = 8
 """Other runs that one run is compared with, in alphabetical order."""
+
+RULES = (
+    *("all_zero", "class_flips", "completeness_gap", "concentrated", "dead_units"),
+    *("dominant_feature", "evidence_leaves_mask", "explanation_never_moved"),
+    *("explanations_move_predictions_still", "exploding_gradients", "faded"),
+    *("importance_moves_score_still", "indistinguishable_from_zero", "insensitive_to_parameters"),
+    *("leaked_column", "no_better_than_guess", "not_finite", "not_finite_layers", "one_place"),
+    *("reduced_for_budget", "rising_share", "saturated_units", "score_moves_importance_still"),
+    *("seeds_disagree", "shortcut", "train_validation_disagree", "unfaithful_explanation"),
+    *("unscaled_feature", "unstable_explanation", "vanishing_gradients"),
+)
+"""Names of all rules, as `Finding.rule` and the callbacks' `stop_on` have them."""
 
 _SEVERITIES = ("alarm", "warning", "info")
 
@@ -205,18 +221,41 @@ def find(log: Log, run: str, until: int | None = None) -> list[Finding]:
         if records:
             features = log.feature_names(run, tag)
             examples = _example_names(log, run, records)
-            found += judge(records, features, examples)
+            found += _told(tag, records[-1].step, judge, records, features, examples)
             tables.append(_Table(records, features or (), examples or ()))
     for i, one in enumerate(tables):
+        step = one.records[-1].step
         for other in tables[i + 1 :]:
-            found += _sides_disagree(one, other)
-        found += _runs_disagree(log, run, one)
+            found += _told(one.tag, step, _sides_disagree, one, other)
+        found += _told(one.tag, step, _runs_disagree, log, run, one)
     # What speaks of the model alone is said once, not for every explanation of the same examples.
     unique = {
         (f.tag if f.rule != "class_flips" else str(f.evidence), f.rule, f.evidence.get("name")): f
         for f in reversed(found)
     }
     return _sorted(list(unique.values()))
+
+
+def _told(
+    tag: str, step: int, rules: Callable[..., Iterable[Finding]], *given: Any
+) -> list[Finding]:
+    """What rules say; figures that no callback writes must not hide what others have to say."""
+    try:
+        return list(rules(*given))
+    except Exception as error:
+        return [
+            Finding(
+                "not_judged",
+                "info",
+                step,
+                step,
+                tag,
+                f"The figures of {tag!r} could not be judged: {type(error).__name__}: {error}.",
+                "If tb_xai wrote them, please report this.",
+                {},
+                "overview",
+            )
+        ]
 
 
 def judge(
@@ -366,7 +405,7 @@ def _dominant(table: _Table) -> Iterator[Finding]:
         return
     top = int(np.argmax(mean[-1]))
     limit = max(DOMINANT_SHARE, min(2 / mean.shape[1], 0.9))
-    share, error = (found[:, top] for found in _shares(mean, stderr))
+    share, error = (found[:, 0] for found in _shares(mean, stderr, [top]))
     sure = share - _limits(len(steps)) * error
     first = _since(sure > limit)
     if first is None:
@@ -431,6 +470,8 @@ def _no_better_than_guess(table: _Table) -> Iterator[Finding]:
         return
     d = mean.shape[1]
     useful: Bools = np.asarray((mean > _limits(len(steps), d)[:, None] * stderr).any(axis=1))
+    # Of many features that say the same each is missed little: together they are no chance.
+    useful |= (mean > _z(0.05) * stderr).mean(axis=1) > USEFUL_FEATURES
     # The untrained model is not blamed for knowing nothing.
     first = _since(~useful & np.isfinite(mean).all(axis=1) & (np.arange(len(steps)) > 0))
     if first is None:
@@ -590,15 +631,16 @@ def _rising(table: _Table) -> Iterator[Finding]:
     if not np.isfinite([mean[0], mean[-1], stderr[0], stderr[-1]]).all():
         return
     d = mean.shape[1]
-    z = np.append(1.0, _limits(len(steps) - 1, d))[:, None]
-    shares, errors = _shares(mean, stderr)
-    rise = shares - shares[0]
-    risen = (rise > RISE) & (rise > z * np.hypot(errors, errors[0]))
-    if not risen[-1].any():
+    z = np.append(1.0, _limits(len(steps) - 1, d))
+    shares, errors = _shares(mean[[0, -1]], stderr[[0, -1]])
+    rise = shares[1] - shares[0]
+    risen = (rise > RISE) & (rise > z[-1] * np.hypot(*errors))
+    if not risen.any():
         return
-    j = int(np.argmax(np.where(risen[-1], rise[-1], -1.0)))
-    share = shares[:, j]
-    first = _since(risen[:, j]) or 0
+    j = int(np.argmax(np.where(risen, rise, -1.0)))
+    share, error = (found[:, 0] for found in _shares(mean, stderr, [j]))
+    rise = share - share[0]
+    first = _since((rise > RISE) & (rise > z * np.hypot(error, error[0]))) or 0
     name = table.feature(j)
     yield Finding(
         "rising_share",
@@ -753,6 +795,23 @@ def _all_zero(table: _Table) -> Iterator[Finding]:
     where = [int(i) for i in np.flatnonzero(zero[-1])]
     n = strength.shape[1]
     most = len(where) * 2 >= n
+    # A map of what speaks for the label may be empty: only that of most examples is news.
+    one_sided = table.meta.get("signed") is False
+    if one_sided:
+        yield Finding(
+            "all_zero",
+            "warning" if most else "info",
+            steps[first],
+            steps[-1],
+            table.tag,
+            f"Nothing speaks for the label of {len(where)} of {n} examples in this layer"
+            f"{_when(steps, first)}: {_listed([table.example(i) for i in where])}.",
+            "This method shows evidence for the label alone. Look at a method with signs, such as "
+            "integrated gradients, for what speaks against it, and at earlier layers.",
+            {"examples": where[:100], "count": len(where), "of": n},
+            "maps",
+        )
+        return
     yield Finding(
         "all_zero",
         "alarm" if most else "warning",
@@ -1219,6 +1278,43 @@ def _maps_move(table: _Table) -> Iterator[Finding]:
 
 # --- rules about the health of layers -----------------------------------------------------------
 
+
+def _reduced(table: _Table) -> Iterator[Finding]:
+    """A budget took examples, samples or many steps."""
+    have = [r for r in table.records if "budget" in r.meta]
+    if not have:
+        return
+    last = have[-1]
+    skipped = sum(int(r.meta.get("skipped") or 0) for r in have)
+    reduced = last.meta.get("reduced")
+    words = []
+    if isinstance(reduced, Mapping):
+        now, of = reduced.get("examples") or (0, 0)
+        if now < of:
+            words.append(f"{now} of {of} examples")
+        if float(reduced.get("samples") or 1) < 1:
+            words.append(f"{_percent(float(reduced['samples']))} of the steps or samples")
+    due = len(have) + skipped
+    if skipped > due / 2:
+        words.append(f"{len(have)} of {due} scheduled steps")
+    if not words:
+        return
+    first = next(r.step for r in have if r.meta.get("reduced") or r.meta.get("skipped"))
+    yield Finding(
+        "reduced_for_budget",
+        "info",
+        first,
+        last.step,
+        table.tag,
+        f"To stay within {_percent(float(last.meta['budget']))} of training time, only "
+        f"{' and '.join(words)} are explained.",
+        "Intervals and gaps are those of what was done. Raise budget=, explain fewer examples from "
+        "the start, or choose a cheaper method.",
+        {"skipped": skipped, "reduced": dict(reduced) if isinstance(reduced, Mapping) else {}},
+        "maps" if last.kind == "attribution" else "features",
+    )
+
+
 _HEALTH: tuple[tuple[str, str, Literal["info", "warning", "alarm"], str, str], ...] = (
     (
         "not finite",
@@ -1509,6 +1605,7 @@ _RULES: dict[str, tuple[Callable[[_Table], Iterator[Finding]], ...]] = {
         _irrelevant,
         _rising,
         _moving,
+        _reduced,
     ),
     "attribution": (
         _not_finite,
@@ -1526,8 +1623,9 @@ _RULES: dict[str, tuple[Callable[[_Table], Iterator[Finding]], ...]] = {
         _insensitive,
         _maps_move,
         _flips,
+        _reduced,
     ),
-    "health": (_health,),
+    "health": (_health, _reduced),
 }
 
 
@@ -1682,17 +1780,22 @@ def _cell(cell: int, h: int, w: int) -> str:
     return f"cell in row {row + 1}, column {column + 1} of {h} x {w}"
 
 
-def _shares(mean: Floats, stderr: Floats) -> tuple[Floats, Floats]:
+def _shares(
+    mean: Floats, stderr: Floats, only: Sequence[int] | None = None
+) -> tuple[Floats, Floats]:
     """Share of each feature in the positive importance of all, and its standard error, `(t, d)`.
 
     The standard error is that of `a / (a + b)`, a and b independent, to first order; infinite
-    where nothing is positive.
+    where nothing is positive. With `only`, of these features alone.
     """
     a = np.maximum(mean, 0.0)
-    total = np.broadcast_to(a.sum(axis=1, keepdims=True), a.shape)
+    total = a.sum(axis=1, keepdims=True)
     # Features at or below zero may be positive in truth: their error counts as well.
-    square = stderr**2
-    error_b = np.sqrt(np.maximum(square.sum(axis=1, keepdims=True) - square, 0.0))
+    squares = np.einsum("td,td->t", stderr, stderr)[:, None]
+    if only is not None:
+        a, stderr = a[:, only], stderr[:, only]
+    total = np.broadcast_to(total, a.shape)
+    error_b = np.sqrt(np.maximum(squares - stderr**2, 0.0))
     share = np.divide(a, total, out=np.zeros_like(a), where=total > 0)
     error = np.hypot((1 - share) * stderr, share * error_b)
     return share, np.divide(error, total, out=np.full_like(a, np.inf), where=total > 0)
