@@ -585,7 +585,7 @@ def told_totals(results: dict[str, list[Outcome]]) -> str:
             what = "Faults" if kind == "faults" else "Shortcuts in pictures, without a hint"
             lines.append(
                 f"- {what}: detected and named in {share}, median delay {total['delay']:.3g} "
-                f"epochs; loss and accuracy alone, which name nothing: {alone}."
+                f"epoch(s); loss and accuracy alone, which name nothing: {alone}."
             )
     return "\n".join(lines)
 
@@ -603,7 +603,7 @@ def document(results: dict[str, list[Outcome]], seeds: Sequence[int], seconds: f
         for rule, epoch, text in one.told
     ]
     limits = "; ".join(
-        f"{task}: " + ", ".join(f"{name} {value:.3g}" for name, value in each.items())
+        f"{task}: " + ", ".join(f"{name} {value:.4g}" for name, value in each.items())
         for task, each in CURVE_LIMITS.items()
     )
     return f"""# Planted faults
@@ -642,7 +642,7 @@ DETAILS = """What is planted:
 - Of both there are two arms: *hint* tells the callback which place must not matter (`suspects=`);
   *no hint* tells nothing, and the finding must name the place by itself. They are the same runs:
   the rule that works without a hint reads no mask.
-- *leaked column*: one of ten columns is the label with noise (AUC about 0.999).
+- *leaked column*: one of ten columns is the label with noise (AUC above 0.9999).
 - *channel swap*: the halves of a digit in red and green, another digit in blue; red and blue change
   places in the validation set. Importances of the channels are logged on both sets.
 - *unscaled feature*: one column is in units a thousand times smaller.
