@@ -35,9 +35,12 @@ export function Spark({
   range,
   floor,
   ends,
+  places,
 }: {
   title: string;
   steps: readonly number[];
+  /** where the steps stand along the axis; without, evenly by their numbers */
+  places?: readonly number[];
   values: readonly number[];
   cursor: number;
   format: (value: number) => string;
@@ -52,9 +55,11 @@ export function Spark({
   const low = Math.min(...finite);
   const high = Math.max(...finite);
   const bottom = Math.min(low, floor ?? low);
-  const first = steps[0] ?? 0;
-  const span = (steps.at(-1) ?? 0) - first || 1;
-  const x = (one: number): number => 3 + ((one - first) / span) * (WIDTH - 6);
+  const along = places ?? steps;
+  const first = along[0] ?? 0;
+  const span = (along.at(-1) ?? 0) - first || 1;
+  const put = (place: number): number => 3 + ((place - first) / span) * (WIDTH - 6);
+  const x = (one: number): number => put(places?.[steps.indexOf(one)] ?? one);
   const y = (value: number): number => HEIGHT - 4 - ((value - bottom) / (high - bottom || 1)) * (HEIGHT - 8);
   const now = values[steps.indexOf(cursor)];
   const here = now !== undefined && Number.isFinite(now) ? format(now) : "not logged";
@@ -71,7 +76,7 @@ export function Spark({
         {range && (
           <rect class="range" x={x(range[0]) - 3} y={0} width={x(range[1]) - x(range[0]) + 6} height={HEIGHT} />
         )}
-        <path d={pathOf(steps, values, x, y)} />
+        <path d={pathOf(along, values, put, y)} />
         <line x1={x(cursor)} x2={x(cursor)} y1={0} y2={HEIGHT} />
         {now !== undefined && Number.isFinite(now) && <circle cx={x(cursor)} cy={y(now)} r={3.5} />}
       </svg>

@@ -2,7 +2,16 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import { short } from "../colour";
-import { axisValues, edges, nearest, scale } from "../features/axis";
+import {
+  axisAvailable,
+  AXIS_WORDS,
+  axisValues,
+  edges,
+  nearest,
+  scale,
+  type AxisKind,
+  type StepTimes,
+} from "../features/axis";
 import { Chart, useTheme, type Draw } from "../features/chart";
 import { drawCursor, drawX, label, stretches, upright, type Box } from "../features/paint";
 import { cssOf, drawCells, drawHoles, tableOf } from "../heat";
@@ -19,6 +28,18 @@ export interface Story {
   lines: Line[];
 }
 
+/** Where the drawn steps stand along the axis of all views. */
+export interface Along {
+  axis: AxisKind;
+  xs: readonly number[];
+}
+
+/** By step, where the steps do not have what the wished axis needs. */
+export function alongAxis(times: StepTimes, wish: AxisKind): Along {
+  const axis = axisAvailable(times, wish) ? wish : "step";
+  return { axis, xs: axisValues(times, axis) };
+}
+
 interface Props {
   name: string;
   stories: readonly Story[];
@@ -27,6 +48,7 @@ interface Props {
   step: number;
   signed: boolean;
   scoreName: string;
+  along: Along;
   /** the end of the scale for lines that stand together */
   limit: (lines: readonly Line[]) => number;
   choose: (story: number, place: number) => void;
@@ -37,7 +59,7 @@ const MOST_ROWS = 40;
 const MOST_STEPS = 5;
 
 /** The word that is spoken of, and how its value moved. */
-export function Chosen({ stories, at: [which, place], step, signed, scoreName }: Props): JSX.Element | null {
+export function Chosen({ stories, at: [which, place], step, signed, scoreName, along }: Props): JSX.Element | null {
   const story = stories[which];
   const word = story?.words[place];
   if (!story || !word) return null;
@@ -64,8 +86,9 @@ export function Chosen({ stories, at: [which, place], step, signed, scoreName }:
       </p>
       {curve.some(Number.isFinite) && (
         <Spark
-          title={`Its value${scoreName ? `, in ${scoreName}` : ""}`}
+          title={`Its value${scoreName ? `, in ${scoreName},` : ""} over ${AXIS_WORDS[along.axis]}`}
           steps={story.steps}
+          places={along.xs}
           values={curve}
           cursor={step}
           format={short}
@@ -122,7 +145,7 @@ export function OverSteps({ name, stories, at, step, signed, limit, choose }: Pr
 }
 
 /** Words by steps as colours around zero. */
-export function WordMatrix({ name, stories, at, step, signed, choose }: Props): JSX.Element | null {
+export function WordMatrix({ name, stories, at, step, signed, along, choose }: Props): JSX.Element | null {
   const theme = useTheme();
   const [which, chosen] = at;
   const story = stories[which];
@@ -137,10 +160,7 @@ export function WordMatrix({ name, stories, at, step, signed, choose }: Props): 
       .slice(0, MOST_ROWS)
       .sort((a, b) => a - b);
   }, [story]);
-  const line = useMemo(() => {
-    const xs = axisValues({ steps: story?.steps ?? [], epochs: [], wallTimes: [] }, "step");
-    return { xs, edges: edges(xs) };
-  }, [story]);
+  const line = useMemo(() => ({ xs: along.xs, edges: edges(along.xs) }), [along]);
   const place = (width: number) => {
     const left = Math.round(Math.min(150, Math.max(70, width * 0.26)));
     const plot: Box = { x: left, y: 2, w: Math.max(40, width - left - 8), h: rows.length * ROW };
@@ -169,7 +189,7 @@ export function WordMatrix({ name, stories, at, step, signed, choose }: Props): 
         const words = shownText(story.words[row]?.text ?? "");
         label(ctx, words, 4, plot.y + (i + 0.5) * ROW, plot.x - 10, theme, row === chosen);
       });
-      drawX(ctx, plot, x, "step", theme);
+      drawX(ctx, plot, x, along.axis, theme);
     },
     [story, rows, line, peak, table, theme, chosen],
   );
@@ -192,7 +212,7 @@ export function WordMatrix({ name, stories, at, step, signed, choose }: Props): 
   return (
     <figure class="tx-matrix">
       <figcaption>
-        <h3>Words by steps</h3>
+        <h3>Words by {along.axis === "step" ? "steps" : AXIS_WORDS[along.axis]}</h3>
         <small>
           {signed ? `lowers −${short(peak)}` : "0"}
           <i style={{ background: `linear-gradient(90deg, ${stops.join(", ")})` }} />

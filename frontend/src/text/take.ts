@@ -28,3 +28,38 @@ export function toCsv(
       });
   return `${lines.join("\n")}\n`;
 }
+
+/** The same, one entry an example and input: its words once, and a list of values a step; null where there is none. */
+export function toJson(
+  run: string,
+  tag: string,
+  examples: readonly number[],
+  inputs: readonly TextInput[],
+  words: readonly (readonly (readonly Word[])[])[],
+  steps: readonly number[],
+  line: (input: number, example: number, step: number) => Line,
+  nameOf: (example: number) => string,
+): unknown {
+  const finite = (value: number | undefined): number | null =>
+    value !== undefined && Number.isFinite(value) ? value : null;
+  return {
+    run,
+    tag,
+    steps,
+    texts: examples.flatMap((example) =>
+      inputs.map(({ info }, input) => {
+        const said = words[input]?.[example] ?? [];
+        return {
+          example: nameOf(example),
+          input: info.name,
+          words: said.map(({ text }) => text),
+          positions: said.map(({ from }) => from),
+          values: steps.map((step) => {
+            const { values } = line(input, example, step);
+            return said.map((_, place) => finite(values[place]));
+          }),
+        };
+      }),
+    ),
+  };
+}

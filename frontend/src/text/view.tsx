@@ -7,13 +7,13 @@ import { Failed, Ready, useRequest } from "../async";
 import { seen, useExport } from "../export";
 import { useSize } from "../features/chart";
 import { matcher } from "../features/rank";
-import { field, run, setting, step, tag } from "../state";
+import { axis, field, run, setting, step, tag } from "../state";
 import { adopt } from "../style";
-import { Chosen, OverSteps, WordMatrix, type Story } from "./detail";
+import { alongAxis, Chosen, OverSteps, WordMatrix, type Story } from "./detail";
 import { Example } from "./example";
 import { loadTexts, loadValues, stepsFor, valuesAt, type Texts } from "./load";
 import { examplesOf, lineOf, nameOf, wordsOf, type Line, type Show } from "./model";
-import { toCsv } from "./take";
+import { toCsv, toJson } from "./take";
 import css from "./text.css?inline";
 
 adopt(css);
@@ -106,7 +106,10 @@ function Panels({ texts, info, series }: { texts: Texts; info: TagInfo; series: 
   const box = useRef<HTMLDivElement>(null);
   const [width] = useSize(box);
   const narrow = width > 0 && width < NARROW;
-  const [pages, setPages] = useState(1);
+  // what is chosen starts at its first page
+  const filter = JSON.stringify([search.value, show.value]);
+  const [opened, open] = useState({ pages: 1, filter });
+  const pages = opened.filter === filter ? opened.pages : 1;
   const [over, setOver] = useState<readonly [number, number, number] | null>(null);
   const { inputs, probe } = texts;
   const count = Math.min(info.examples ?? Infinity, ...inputs.map((one) => one.tokens.length));
@@ -178,9 +181,16 @@ function Panels({ texts, info, series }: { texts: Texts; info: TagInfo; series: 
       `Scale: ${scaleRule.value === "line" ? "per line" : scaleRule.value === "all" ? "shared" : "per example"}`,
     ),
     csv: () => toCsv(theRun, info.name, found, inputs, words, steps, line, (one) => nameOf(probe, one)),
+    json: () => toJson(theRun, info.name, found, inputs, words, steps, line, (one) => nameOf(probe, one)),
   }));
 
+  const along = useMemo(() => {
+    const of = (all: readonly number[] | undefined): number[] =>
+      steps.map((at) => all?.[info.steps.indexOf(at)] ?? Number.NaN);
+    return alongAxis({ steps, epochs: of(info.epochs), wallTimes: of(info.wall_times) }, axis.value);
+  }, [key, axis.value]);
   const detail = {
+    along,
     name: nameOf(probe, example),
     stories,
     at,
@@ -239,7 +249,7 @@ function Panels({ texts, info, series }: { texts: Texts; info: TagInfo; series: 
             );
           })}
           {found.length > PAGE * pages && (
-            <button type="button" onClick={() => setPages(pages + 1)}>
+            <button type="button" onClick={() => open({ pages: pages + 1, filter })}>
               Show {Math.min(PAGE, found.length - PAGE * pages)} more
             </button>
           )}

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Probe, Series } from "../../src/api";
 import {
+  type Line,
   directionOf,
   examplesOf,
   lineOf,
@@ -11,7 +12,8 @@ import {
   wordFor,
   wordsOf,
 } from "../../src/text/model";
-import { toCsv } from "../../src/text/take";
+import { alongAxis } from "../../src/text/detail";
+import { toCsv, toJson } from "../../src/text/take";
 import { looks, valueWords } from "../../src/text/words";
 
 const texts = (words: readonly { text: string }[]) => words.map(({ text }) => text);
@@ -115,4 +117,54 @@ it("takes words and values along", () => {
   expect(toCsv("r", "ig", [0], inputs, words, [5], line, () => "first")).toBe(
     'run,tag,step,example,input,position,word,value\nr,ig,5,first,x,0,"a,b",1\nr,ig,5,first,x,1,c,NaN\n',
   );
+});
+
+describe("what is taken along", () => {
+  const words = [
+    [
+      [
+        { text: "good", from: 0, to: 1 },
+        { text: "[pad] × 3", from: 1, to: 4 },
+      ],
+    ],
+  ];
+  const line = (_: number, __: number, step: number): Line =>
+    step === 0
+      ? { state: "values", values: [1.5, Number.NaN], peak: 1.5 }
+      : { state: { missing: "gone" }, values: [], peak: 0 };
+  const inputs = [{ info: { name: "x", shape: [4], kind: "sequence" as const }, tokens: [] }];
+
+  it("is words once and a list of values a step, null where there is none", () => {
+    expect(toJson("r", "ig", [0], inputs, words, [0, 5], line, () => "first")).toEqual({
+      run: "r",
+      tag: "ig",
+      steps: [0, 5],
+      texts: [
+        {
+          example: "first",
+          input: "x",
+          words: ["good", "[pad] × 3"],
+          positions: [0, 1],
+          values: [
+            [1.5, null],
+            [null, null],
+          ],
+        },
+      ],
+    });
+  });
+});
+
+describe("the axis of the details", () => {
+  const times = { steps: [0, 10, 20], epochs: [0, 0.5, 1], wallTimes: [100, 160, 400] };
+
+  it("is that of all views", () => {
+    expect(alongAxis(times, "epoch")).toEqual({ axis: "epoch", xs: [0, 0.5, 1] });
+    expect(alongAxis(times, "time")).toEqual({ axis: "time", xs: [0, 60, 300] });
+  });
+
+  it("is by step where the steps lack what it needs", () => {
+    const none = [Number.NaN, Number.NaN, Number.NaN];
+    expect(alongAxis({ ...times, epochs: none }, "epoch")).toEqual({ axis: "step", xs: [0, 10, 20] });
+  });
 });
