@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import difflib
 import inspect
 import math
 import numbers
@@ -759,6 +760,12 @@ def _stopping(stop_on: Any) -> str | list[str] | None:
         raise ValueError(
             f'stop_on must be "alarm", "warning" or a list of names of rules. Received: {stop_on!r}'
         )
+    known = sorted(getattr(findings, "RULES", ()))
+    for rule in rules:
+        if known and rule not in known:
+            close = difflib.get_close_matches(rule, known, 3, 0.5)
+            hint = f"close: {', '.join(close)}" if close else f"rules: {', '.join(known)}"
+            raise ValueError(f"stop_on must name rules of findings ({hint}). Received: {rule!r}")
     return rules
 
 

@@ -199,6 +199,7 @@ class Judge:
         self._dry_run: tuple[list[np.ndarray], Figures] = ([], {})
         self._reasons: dict[str, str] = {}
         self._ids: list[str] = []
+        self._times_change = False  # whether values are multiples of x - baseline
         self._randomised: quality.randomised | None = None
         self._panel: quality.panel | None = None
         self._at = np.arange(0)
@@ -214,8 +215,7 @@ class Judge:
         values = _raw(a)
         found.figures["gini"] = quality.sparseness(_together(values))
         if self._randomised is not None:
-            resembles = self._randomised([part[self._at] for part in values])
-            found.figures["randomisation"] = self._scattered(resembles)
+            found.figures["randomisation"] = self._scattered(self._randomised(a.values))
         maps = None if isinstance(a, cam.FilterAttribution) else self._maps(a)
         self._look(maps, found, reasons)
         asked = self._asked(a, values, maps)
@@ -274,17 +274,20 @@ class Judge:
             for figure in [f for f in FIGURES if f != "gini"] + _all(_OF):
                 no[figure] = f"Undefined for {what}: they explain no target."
             return
-        self._plan(a, self._define(a))
-        y = self._examples.y
+        baseline = self._define(a)
+        self._plan(a, baseline)
         try:
             self._randomised = quality.randomised(
                 self._binder,
                 self._model,
-                self._chosen(self._examples.x),
-                None if y is None else self._chosen(y),
+                self._examples.x,
+                self._examples.y,
                 target=self._target,
                 batch_size=self._batch_size,
                 seed=self._seed,
+                baseline=self._removed(baseline),
+                explain=self._explain,
+                chosen=self._at,
             )
         except Exception as error:
             no["randomisation"] = f"Could not be measured: {' '.join(str(error).split())}"
@@ -312,6 +315,7 @@ class Judge:
             for figure in (*_OF["infidelity"], *_OF["max_sensitivity"]):
                 no[figure] = f"Undefined for input {which[0]!r} of ids: they have no near values."
         single = maps is not None and self._single(a, maps)
+        self._times_change = method in CONTRIBUTIONS and single and not ids
         if method not in SLOPES and not (method in CONTRIBUTIONS and single):
             for figure in _OF["infidelity"]:
                 no.setdefault(
@@ -333,6 +337,7 @@ class Judge:
                 for figure in (*_OF["faithfulness"], *_OF["curves"]):
                     no[figure] = f"Undefined without one baseline: {error}"
             if several:
+                self._times_change = False
                 for figure in _OF["infidelity"]:
                     no.setdefault(figure, "Undefined: the method has several baselines.")
         return baseline
@@ -522,6 +527,14 @@ class Judge:
 
     def _chosen(self, structure: Any) -> Any:
         return _rebuilt(structure, iter([leaf[self._at] for leaf in leaves(structure).values()]))
+
+    def _removed(self, baseline: Any) -> Any:
+        """The baseline at which elements have exactly 0 whatever the weights; None without one."""
+        if not self._times_change:
+            return None
+        if isinstance(baseline, dict):
+            return _rebuilt(self._examples.x, iter(baseline.values()))
+        return baseline
 
     def _of_chosen(self, baseline: Any) -> Any:
         """The baseline of the chosen examples, where each example has its own."""

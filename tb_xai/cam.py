@@ -436,6 +436,9 @@ class _Explain:
     def traces(self) -> int:
         return self._traces
 
+    def functions(self) -> list[Any]:
+        return [function for function, *_ in self._functions.values()]
+
     def __call__(self, x: Any, y: Any = None) -> Attribution:
         targets.graph_only()
         (function, pattern, about), arguments = self._last(x, y)

@@ -154,6 +154,10 @@ class _Halving:
     def traces(self) -> int:
         return self._before + self._explain.traces()
 
+    def functions(self) -> list[Any]:
+        """Return the compiled functions, which hold on to the model's variables."""
+        return self._explain.functions() if hasattr(self._explain, "functions") else []
+
     def __call__(self, x: Any, y: Any = None) -> Attribution:
         tried = self._rows
         while True:
@@ -681,6 +685,9 @@ class _Explain:
 
     def traces(self) -> int:
         return self._traces
+
+    def functions(self) -> list[Any]:
+        return list(self._functions.values())
 
     def __call__(self, x: Any, y: Any = None) -> Attribution:
         targets.graph_only()

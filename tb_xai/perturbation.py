@@ -745,6 +745,9 @@ class _Explain:
     def traces(self) -> int:
         return self._traces
 
+    def functions(self) -> list[Any]:
+        return [function for function, _ in self._functions.values()]
+
     def __call__(self, x: Any, y: Any = None) -> Attribution:
         targets.graph_only()
         given = check_inputs(self._score.model, x, self._chosen, text=True)

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tb_xai import quality
-from tb_xai.gradients import Attribution, integrated_gradients, saliency
+from tb_xai import cam, drift, gradients, perturbation, quality
+from tb_xai.gradients import Attribution, Binder, integrated_gradients, saliency
 from tb_xai.targets import log_odds, logit, of_output, probability, value
 
 W = np.array([4.0, 3.0, 2.0, 1.0])
@@ -569,6 +569,111 @@ def test_randomisation_of_a_method_that_ignores_the_model_is_one(cnn: keras.Mode
     found = quality.parameter_randomisation(method, cnn, x, y)
     for table in (found.spearman, found.spearman_magnitude, found.ssim, found.ssim_magnitude):
         np.testing.assert_allclose(table, 1.0)
+
+
+def normalised_cnn(policy: str = "float32") -> keras.Model:
+    """With scales that a compiled function folds into kernels."""
+    keras.utils.set_random_seed(3)
+    return keras.Sequential(
+        [
+            keras.layers.Input((10, 10, 1)),
+            keras.layers.Conv2D(4, 3, name="conv", dtype=policy),
+            keras.layers.BatchNormalization(beta_initializer="random_normal", dtype=policy),
+            keras.layers.ReLU(dtype=policy),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, activation="softmax", dtype="float32"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        saliency(),
+        integrated_gradients(4),
+        gradients.smooth_grad(n_samples=4),
+        cam.grad_cam(),
+        perturbation.occlusion(5),
+        perturbation.feature_ablation(groups={"left": range(50), "right": range(50, 100)}),
+    ],
+    ids=lambda method: method.method,
+)
+def test_a_compiled_method_explains_the_random_clone_without_a_trace(
+    method: Binder, policy: str
+) -> None:
+    model = normalised_cnn(policy)
+    x, y = images(5)
+    before = [w.copy() for w in model.get_weights()]
+    explain = method(model)
+    real = explain(x, y)
+    traced = explain.traces()
+    quick = quality.randomised(method, model, x, y, seed=4, explain=explain, chosen=[1, 3])
+    assert explain.traces() == traced
+    slow = quality.randomised(method, model, x, y, seed=4)
+    rng = np.random.default_rng(0)
+    for values in (real.values, rng.normal(size=np.shape(real.values))):
+        np.testing.assert_allclose(quick(values), slow(values)[[1, 3]], atol=2e-3)
+    assert (slow(real.values) < 0.999).any()
+    # The live model is explained again, and was never changed.
+    np.testing.assert_array_equal(explain(x, y).values, real.values)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_handles_are_given_back_when_the_clone_cannot_be_explained() -> None:
+    model = normalised_cnn()
+    x, y = images(4)
+    explain = saliency()(model)
+    real = explain(x, y)
+    function = explain.functions()[0]
+    captures = [id(c) for c in function.captured_inputs]
+    with pytest.raises(ValueError, match="Received"):
+        quality._on_copies(explain, quality._Copy(model), x, y + 9)
+    assert [id(c) for c in function.captured_inputs] == captures
+    np.testing.assert_array_equal(explain(x, y).values, real.values)
+    # Other inputs need another trace, which would read the weights of the live model.
+    assert quality._on_copies(explain, quality._Copy(model), x[:3], y[:3]) is None
+
+
+def test_elements_that_equal_the_baseline_are_no_agreement_of_random_weights() -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Input((40,)), keras.layers.Dense(3)])
+    rng = np.random.default_rng(14)
+    x, y = rng.normal(size=(6, 40)).astype("float32"), np.array([0, 1, 2, 0, 1, 2])
+    x[:, ::2] = 0.5
+    x[4] = x[5] = 0.5
+    x[4, :3], x[5, :2] = [1, 2, 3], [1, 2]
+    method = integrated_gradients(2, baseline=0.5)
+    values = method(model)(x, y).values
+    clone = quality._Copy(model)
+    draws = np.random.default_rng(7)
+    for _, group in reversed(clone.groups):
+        quality._randomise(group, draws)
+    other = method(clone)(x, y).values
+    found = quality.randomised(method, model, x, y, seed=7, baseline=0.5)(values)
+    for i in range(5):
+        kept = x[i] != 0.5
+        one, two = np.abs(values[i, kept])[None], np.abs(other[i, kept])[None]
+        assert found[i] == pytest.approx(drift.spearman(one, two)[0], abs=1e-5)
+    assert np.isnan(found[5])  # two elements are too few
+    # As they are in both, zeros look like an agreement.
+    assert (quality.randomised(method, model, x, y, seed=7)(values)[:4] > found[:4] + 0.2).all()
+    each = np.full((6, 40), 0.5, np.float32)
+    same = quality.randomised(method, model, x, y, seed=7, baseline=each, chosen=[0, 2])
+    np.testing.assert_allclose(same(values), found[[0, 2]])
+
+
+def test_pixels_that_equal_the_baseline_in_all_channels_are_left_out() -> None:
+    x = np.zeros((1, 2, 2, 2), np.float32)
+    x[0, 0, 0, 1] = x[0, 1] = 1
+    for shape in ((1, 2, 2), (1, 2, 2, 1)):
+        moved = quality._moved(np.ones(shape), x, 0.0)
+        np.testing.assert_array_equal(moved, [[True, False, True, True]])
+    assert quality._moved(np.ones((1, 3, 3)), x, 0.0).all()
+    both = {"b": x, "a": np.zeros((1, 2))}
+    moved = quality._moved({"b": None, "a": np.ones((1, 2))}, both, {"b": 0.0, "a": [0.0, 1.0]})
+    np.testing.assert_array_equal(moved, [[False, True]])
 
 
 class Subclassed(keras.Model):

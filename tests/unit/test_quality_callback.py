@@ -123,6 +123,34 @@ def test_resemblance_to_a_random_clone_is_spearmans(tmp_path: Path) -> None:
     assert np.isnan(quality._Ranks(tied).spearman(np.ones((4, 30)))).all()
 
 
+def test_resemblance_leaves_out_what_equals_the_baseline(tmp_path: Path) -> None:
+    pictures = np.where(PICTURES > 0.6, PICTURES, 0.0).astype("float32")
+    model = cnn()
+    method = gradients.integrated_gradients(8)
+    seen = []
+    original = quality.randomised.__init__
+
+    def spy(self: Any, *args: Any, **options: Any) -> None:
+        seen.append(options)
+        original(self, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quality.randomised, "__init__", spy)
+        found, callback = logged(tmp_path, model, pictures, method, quality="full")
+        assert callback.explain.traces() == 1
+        logged(tmp_path / "slopes", cnn(), pictures, gradients.saliency())
+    assert seen[0]["baseline"].shape[1:] == (8, 8, 1)
+    assert not seen[0]["baseline"].any()
+    assert seen[1]["baseline"] is None
+    x, y = pictures[:8], Y[:8]
+    # The clone is made of the weights before training.
+    keep = quality.randomised(method, cnn(), x, y, baseline=0.0)
+    values = method(model)(x, y).values
+    np.testing.assert_allclose(found[-1].figures["randomisation"], keep(values), atol=5e-3)
+    everything = quality.randomised(method, cnn(), x, y)(values)
+    assert (everything > found[-1].figures["randomisation"] + 0.05).all()
+
+
 def test_measures_take_turns_within_the_passes_of_the_explanations(tmp_path: Path) -> None:
     found, callback = logged(tmp_path, cnn(), PICTURES, gradients.saliency(), epochs=90, n=16)
     assert all(measure in found[0].figures for measure in MEASURES)  # of the dry run
@@ -300,6 +328,18 @@ def test_a_rule_that_fails_never_stops_training(
     with pytest.warns(RuntimeWarning, match="could not look for findings at step 0"):
         mlp().fit(FLAT, Y, epochs=2, verbose=0, callbacks=[callback])
     assert len(reader.open(tmp_path).records(".", callback.tag)) == 3
+
+
+def test_an_unknown_rule_is_refused_with_close_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = {"dead_units": None, "not_finite": None}
+    monkeypatch.setattr(findings, "RULES", rules, raising=False)
+    with pytest.raises(ValueError, match=r"\(close: dead_units\)\. Received: 'dead_unit'"):
+        SaliencyCallback(tmp_path, FLAT, Y, stop_on=["not_finite", "dead_unit"])
+    with pytest.raises(ValueError, match=r"\(rules: dead_units, not_finite\)\. Received: 'zzz'"):
+        SaliencyCallback(tmp_path, FLAT, Y, stop_on=["zzz"])
+    assert SaliencyCallback(tmp_path, FLAT, Y, stop_on=list(rules)).stop_on == list(rules)
 
 
 @pytest.mark.parametrize("stop_on", ["info", [], 3])
