@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +10,9 @@ import numpy as np
 
 from tb_xai import gradients, importance, summary
 from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback, words
+
+# Mutual information by nearest neighbours takes 3 to 5 us for each value: half a second at most.
+MOST_VALUES = 100_000
 
 
 class PermutationImportanceCallback(ExplanationCallback):
@@ -26,7 +28,10 @@ class PermutationImportanceCallback(ExplanationCallback):
             `stderr`, in the unit of the metric.
         figures per column of a flat input, once, at the first step: `single_score` with its 95 %
             interval `single_low` and `single_high` (how well the column alone tells the label, see
-            `tb_xai.importance.single_feature_score`) and `scale` (its standard deviation).
+            `tb_xai.importance.single_feature_score`), `scale` (its standard deviation) and, with
+            scikit-learn, `mutual_information` (nats; up to 100,000 values) and `correlation` of
+            column and label, see the functions of these names. Labels are classes or values as the
+            model's loss has it. What was left out is in meta `left_out`, with the reason.
         scalars `xai/<tag>/<name>`, also in Keras' logs as `xai_<tag>_<name>`: `score` (the metric
             on these rows), `top_share` (the largest importance as a share of the sum of the
             positive ones; NaN when none is positive), `seconds`.
@@ -171,7 +176,9 @@ class PermutationImportanceCallback(ExplanationCallback):
         explain = binder(model)
         self.explain = explain
         grouped = self._grouped
-        alone = {} if grouped else _alone(examples)
+        # They stay: the first record has them, and none after a budget took rows.
+        first = not grouped and samples == 1 and len(examples) == self._n
+        alone = _alone(model, examples) if first else ({}, {})
         calls = 0
 
         def explained() -> Explained:
@@ -196,14 +203,14 @@ class PermutationImportanceCallback(ExplanationCallback):
                     "target": "",
                     # Of columns the probe set holds the names; groups have theirs here.
                     **({} if columns and not grouped else {"names": found.names}),
+                    **({"left_out": alone[1]} if alone[1] and calls <= 2 else {}),
                 },
                 {
                     "mean": found.mean,
                     "low": found.low,
                     "high": found.high,
                     "stderr": found.stderr,
-                    # They stay: once is enough, and the dry run before step 0 is no record.
-                    **(alone if calls <= 2 else {}),
+                    **(alone[0] if calls <= 2 else {}),  # the dry run is no record
                 },
                 {"score": found.score, "top_share": top},
                 names=None if grouped else found.names,
@@ -212,17 +219,34 @@ class PermutationImportanceCallback(ExplanationCallback):
         return explained
 
 
-def _alone(examples: Examples) -> dict[str, np.ndarray]:
-    """What needs no model: how well each column of a flat input tells the label, and its spread."""
-    x = examples.x
+def _alone(model: Any, examples: Examples) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What columns of a flat input say without the model, and why something of it is left out."""
+    x, y = examples.x, examples.y
     if not isinstance(x, np.ndarray) or x.ndim != 2 or x.dtype.kind not in "biuf":
-        return {}
+        return {}, {}
     figures = {"scale": x.astype(np.float64).std(axis=0)}
-    with contextlib.suppress(TypeError, ValueError):  # labels of several outputs, or of none
-        found = importance.single_feature_score(x, examples.y)
-        figures |= {
-            "single_score": found.mean,
-            "single_low": found.low,
-            "single_high": found.high,
-        }
-    return figures
+    try:
+        classes = importance.takes_classes(model, y)
+        found = importance.single_feature_score(x, y, classes=classes)
+    except (TypeError, ValueError) as error:  # labels of several outputs, or of none
+        names = ("single_score", "mutual_information", "correlation")
+        return figures, dict.fromkeys(names, f"Left out: {error}")
+    figures |= {"single_score": found.mean, "single_low": found.low, "single_high": found.high}
+    labels = y if np.ndim(y) > 1 and np.shape(y)[1] > 1 else np.asarray(y).reshape(-1)
+    if found.metric == "auc":
+        labels = labels if labels.ndim > 1 else np.unique(labels, return_inverse=True)[1]
+    else:
+        labels = labels.astype(np.float64)
+    left_out = {}
+    for measure in (importance.mutual_information, importance.correlation):
+        name = measure.__name__
+        if measure is importance.mutual_information and x.size > MOST_VALUES:
+            left_out[name] = (
+                f"Left out: it takes too long for {x.size} values, more than {MOST_VALUES}."
+            )
+            continue
+        try:
+            figures[name] = measure(x, labels).mean
+        except (ImportError, TypeError, ValueError) as error:
+            left_out[name] = f"Left out: {error}"
+    return figures, left_out

@@ -649,7 +649,7 @@ class _Substitution:
     def __call__(self, x: Any, y: Any, sample_weight: Any = None) -> Importance:
         targets.graph_only()
         x, n, names, member = _features(x, self._feature_names, self._groups, self._score.model)
-        gradients.check_inputs(self._score.model, x, text=True)
+        gradients.check_inputs(self._score.model, _read(self._score.model, x), text=True)
         weight = _check_weight(sample_weight, n)
         if self._metric is None:
             self._metric = _metric(self._score, *self._asked, x, y)
@@ -1322,6 +1322,29 @@ def _compiled_loss(model: Any) -> Any:
     return keras.losses.get(loss) if isinstance(loss, str) else loss
 
 
+def takes_classes(model: Any, y: Any) -> bool | None:
+    """Return whether the loss that a model was compiled with takes labels for classes.
+
+    Args:
+        model: Keras model.
+        y: labels.
+
+    Returns:
+        True for a sparse cross-entropy, False for a distance between values, such as the mean
+        squared error; None for anything else, for several losses, and for one-hot rows, which are
+        classes whatever the loss.
+
+    Example:
+        >>> single_feature_score(x_val, y_val, classes=takes_classes(model, y_val))
+    """
+    loss = _compiled_loss(model)
+    if loss is None or np.ndim(y) == 0 or np.shape(y)[1:] not in ((), (1,)):
+        return None
+    if _key(loss).startswith("sparse"):
+        return True
+    return False if _family(loss)[0] == "square" else None
+
+
 def _key(loss: Any) -> str:
     own = getattr(loss, "__name__", type(loss).__name__)
     return str(own).replace("_", "").lower()
@@ -1972,6 +1995,14 @@ def _input(a: Any, wide: bool) -> Array:
             )
         return targets.narrowed(array, np.float64 if wide else np.float32, "x")
     return array
+
+
+def _read(model: Any, x: Any) -> Any:
+    """Return the inputs that a model reads: of a dictionary, Keras lets others be left over."""
+    own = {tensor.name for tensor in getattr(model, "inputs", None) or []}
+    if isinstance(x, Mapping) and own and own <= set(x):
+        return {name: part for name, part in x.items() if name in own}
+    return x
 
 
 def _input_names(x: Any, model: Any) -> list[str]:

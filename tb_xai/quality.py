@@ -381,7 +381,7 @@ class scorer:  # noqa: N801
 
     `score(x, y) -> (n,)` float64. The compiled function takes any number of rows up to
     `batch_size`, so that it is traced once; weights are read at each call. The model is never
-    changed.
+    changed. When a batch does not fit into memory it goes on with half the rows.
 
     Args:
         model: Built Keras model of any kind.
@@ -422,15 +422,22 @@ class scorer:  # noqa: N801
         form = [(str(a.dtype), *a.shape[1:]) for a in keras.tree.flatten(given)]
         if form != self._form:
             self._form, self._compiled = form, self._compile(given)
-        compiled, most = self._compiled, self.batch_size
+        compiled = self._compiled
 
         def target(leaves: list[np.ndarray], labels: list[np.ndarray]) -> Floats:
             arrays = [*leaves, *labels]
-            found = [
-                compiled(*(tf.constant(a[start : start + most]) for a in arrays)).numpy()
-                for start in range(0, len(leaves[0]), most)
-            ]
-            return np.asarray(np.concatenate(found), np.float64)
+            found: list[np.ndarray] = []
+            start = 0
+            while start < len(leaves[0]):
+                end = start + self.batch_size
+                try:
+                    found.append(compiled(*(tf.constant(a[start:end]) for a in arrays)).numpy())
+                    start = end
+                except tf.errors.ResourceExhaustedError:
+                    if self.batch_size == 1:
+                        raise
+                    self.batch_size = max(1, min(self.batch_size, len(leaves[0]) - start) // 2)
+            return np.asarray(np.concatenate(found or [np.empty(0)]), np.float64)
 
         return target
 

@@ -453,6 +453,34 @@ def test_a_scorer_gives_the_target_whatever_the_number_of_rows(cnn: keras.Model)
         quality.scorer(cnn, batch_size=0)
 
 
+def test_a_scorer_goes_on_with_less_memory() -> None:
+    seen: list[int] = []
+
+    def count(outputs: np.ndarray) -> np.ndarray:
+        seen.append(len(outputs))
+        if len(outputs) > 3:
+            raise MemoryError("OOM")
+        return outputs
+
+    def hungry(outputs: Any, y: Any) -> Any:
+        rows = tf.numpy_function(count, [outputs], tf.float32)
+        return tf.ensure_shape(rows, (None, 1))[:, 0]
+
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+    x = np.random.default_rng(0).normal(size=(11, 4)).astype("float32")
+    score = quality.scorer(model, hungry, batch_size=8)
+    np.testing.assert_allclose(score(x), np.asarray(model(x))[:, 0], rtol=1e-5)
+    assert seen[0] == 8
+    seen.clear()
+    score(x)
+    assert max(seen) <= 3
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+    seen.clear()
+    nothing = quality.scorer(model, lambda o, y: hungry(tf.repeat(o, 4, axis=0), y)[::4])
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        nothing(x[:2])
+
+
 def test_a_scorer_follows_the_weights_and_is_traced_once() -> None:
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1, use_bias=False)])
     traced: list[int] = []

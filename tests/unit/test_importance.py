@@ -665,3 +665,25 @@ def test_other_refusals(regression, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", no_sklearn)
     with pytest.raises(ImportError, match="scikit-learn must be installed for correlation"):
         correlation(X, Y)
+
+
+def test_a_loss_says_whether_labels_are_classes():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    y = np.arange(6)
+    for loss, expected in (
+        ("mse", False),
+        (keras.losses.Huber(), False),
+        ("sparse_categorical_crossentropy", True),
+        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), True),
+        ("categorical_crossentropy", None),
+        (["mse", "mae"], None),
+        (lambda y, p: p[:, 0], None),
+        (None, None),
+    ):
+        model.compile("sgd", loss)
+        assert importance.takes_classes(model, y) is expected
+        assert importance.takes_classes(model, y[:, None]) is expected
+    model.compile("sgd", "mse")
+    assert importance.takes_classes(model, np.eye(3)) is None
+    assert importance.takes_classes(model, {"a": y}) is None
+    assert importance.takes_classes(model, None) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tb_xai import cam, drift, findings, gradients, perturbation, quality, reader
+from tb_xai import cam, drift, findings, gradients, importance, perturbation, quality, reader
 from tb_xai.callbacks import (
     AttributionCallback,
     ModelHealthCallback,
@@ -101,11 +102,47 @@ def test_figures_are_those_of_the_measures(tmp_path: Path) -> None:
     np.testing.assert_allclose(last["deletion"][known], (sign * curve.normalised)[known], **close)
     random = (curve.random - curve.score[:, -1]) / np.abs(curve.score[:, 0] - curve.score[:, -1])
     np.testing.assert_allclose(last["deletion_random"][known], random[known], **close)
+    up = quality.insertion(values, model, x, y, n_steps=SETTINGS["n_steps"], **settings)
+    np.testing.assert_allclose(last["insertion"][known], (sign * up.normalised)[known], **close)
+    # To put units back in one order is to take them away in the reverse order.
+    np.testing.assert_array_equal(last["insertion_random"], last["deletion_random"])
     change = quality.max_sensitivity(method(model), x, y, n_samples=1)
     np.testing.assert_allclose(last["max_sensitivity"], change, **close)
     cells = np.abs(values).reshape(8, 4, 2, 4, 2).sum(axis=(2, 4)).reshape(8, 16)
     np.testing.assert_allclose(last["grid"], cells / cells.sum(1, keepdims=True), **close)
     assert found[-1].meta["grid"] == [4, 4]
+    signed = values.reshape(8, 4, 2, 4, 2).sum(axis=(2, 4)).reshape(8, 16)
+    np.testing.assert_allclose(
+        last["grid_signed"], signed / np.abs(values).sum((1, 2, 3))[:, None], **close
+    )
+    assert (last["grid_signed"] < -0.01).any()
+
+
+def test_some_examples_have_the_figures_that_all_would_have(tmp_path: Path) -> None:
+    figures = []
+    for quality_ in (True, "full"):
+        found, _ = logged(
+            tmp_path / str(quality_), cnn(), PICTURES, gradients.saliency(), n=24, quality=quality_
+        )
+        figures.append(found[0])
+    some, whole = figures
+    chosen = some.meta["quality_params"]["examples"]
+    assert 1 < len(chosen) < 24
+    rest = np.setdiff1d(np.arange(24), chosen)
+    for name in ("infidelity", "faithfulness", "deletion", "insertion", "randomisation"):
+        assert np.isnan(some.figures[name][rest]).all()
+        assert np.isfinite(some.figures[name][chosen]).any()
+    # No draws: the same for each example, however many there are.
+    one, other = some.figures["randomisation"], whole.figures["randomisation"]
+    np.testing.assert_allclose(one[chosen], other[chosen], atol=1e-5)
+    x, y = PICTURES[chosen], Y[chosen]
+    slopes = gradients.saliency()(cnn())(x, y).values
+    direct = quality.infidelity(slopes, cnn(), x, y, n_samples=SETTINGS["n_samples"])
+    np.testing.assert_allclose(some.figures["infidelity"][chosen], direct.value, rtol=2e-3)
+    direct = quality.faithfulness_correlation(
+        slopes * x, cnn(), x, y, n_samples=SETTINGS["n_subsets"]
+    )
+    np.testing.assert_allclose(some.figures["faithfulness"][chosen], direct.value, atol=2e-3)
 
 
 def test_resemblance_to_a_random_clone_is_spearmans(tmp_path: Path) -> None:
@@ -221,13 +258,31 @@ def test_masks_say_where_the_evidence_lies(tmp_path: Path) -> None:
     assert "1 of 8 examples" in record.meta["quality"]["hit.object"]
 
 
+def test_signed_shares_of_masks_tell_for_from_against(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"feature_names": list("abcde"), "suspects": {"leak": ["b", "d"]}}
+    method = gradients.integrated_gradients(8)
+    found, _ = logged(tmp_path, mlp(), FLAT, method, **options)
+    values = reader.open(tmp_path).arrays(".", "integrated_gradients", 1)["x"]
+    leak, total = values[:, [1, 3]], np.abs(values).sum(axis=1)
+    signed = found[-1].figures["signed.leak"]
+    np.testing.assert_allclose(signed, leak.sum(1) / total, rtol=1e-3)
+    assert (signed < 0).any()
+    assert (signed > 0).any()
+
+
 def test_masks_of_coarse_maps_and_of_features(tmp_path: Path) -> None:
     half = np.zeros((8, 8), bool)
     half[:, :4] = True
-    found, _ = logged(tmp_path / "cam", cnn(), PICTURES, cam.grad_cam(), masks=half, quality="full")
+    model = cnn()
+    method = cam.grad_cam(layer=model.layers[1].name)  # of pooled maps, 4 x 4
+    found, _ = logged(tmp_path / "cam", model, PICTURES, method, masks=half, quality="full")
     assert found[-1].meta["layer"]
-    mass = found[-1].figures["mass.mask"]
-    assert ((mass[np.isfinite(mass)] >= 0) & (mass[np.isfinite(mass)] <= 1)).all()
+    coarse = reader.open(tmp_path / "cam").arrays(".", "grad_cam", found[-1].step)["x"]
+    assert coarse.shape[1:3] != (8, 8)
+    fine = tf.image.resize(coarse[..., None], (8, 8)).numpy()[..., 0]
+    mass, expected = found[-1].figures["mass.mask"], fine[:, :, :4].sum((1, 2)) / fine.sum((1, 2))
+    assert np.nanstd(expected) > 0.01
+    np.testing.assert_allclose(mass, expected, rtol=2e-3)
     assert "grad_cam" in found[-1].meta["quality"]["infidelity"]
     assert np.isnan(found[-1].figures["infidelity"]).all()
     found, _ = logged(
@@ -238,9 +293,12 @@ def test_masks_of_coarse_maps_and_of_features(tmp_path: Path) -> None:
         feature_names=list("abcde"),
         suspects={"leak": ["b", "d"]},
     )
-    mean = found[-1].figures
-    assert found[-1].meta["masks"]["leak"]["area"] == [0.4] * 8
-    assert (mean["mass.leak"] >= 0).all()
+    last = found[-1]
+    assert last.meta["masks"]["leak"]["area"] == [0.4] * 8
+    values = reader.open(tmp_path / "flat").arrays(".", "feature_ablation", last.step)["x"]
+    total, leak = np.abs(values).sum(axis=1), values[:, [1, 3]]
+    np.testing.assert_allclose(last.figures["mass.leak"], np.abs(leak).sum(1) / total, rtol=1e-3)
+    assert "signed.leak" not in last.figures  # groups do not add up
     assert found[-1].meta["players"] == ["ab", "rest"]
     assert np.shape(found[-1].meta["player_values"]) == (8, 2)
     assert "single elements" in found[-1].meta["quality"]["infidelity"]
@@ -301,6 +359,65 @@ def test_several_inputs_have_their_quality(tmp_path: Path) -> None:
     np.testing.assert_allclose(last["infidelity"], 0, atol=1e-6)
     np.testing.assert_allclose(last["faithfulness"], 1, atol=1e-3)
     np.testing.assert_allclose(last["max_sensitivity"], 0, atol=1e-4)
+
+
+def first_importance(log_dir: Path, x: Any, y: Any, loss: str, units: int) -> list[Any]:
+    keras.utils.set_random_seed(0)
+    end = {1: None, 2: "softmax"}[units]
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(units, activation=end)])
+    model.compile("sgd", loss)
+    callback = PermutationImportanceCallback(log_dir, x, y, n_repeats=2)
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[callback])
+    return reader.open(log_dir).records(".", callback.tag)
+
+
+def test_the_first_importance_says_what_columns_tell_without_a_model(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 5)).astype("float32")
+    x[:, 4] *= 30
+    y = (x[:, 0] > 0).astype("int64")
+    found = first_importance(tmp_path / "a", x, y, "sparse_categorical_crossentropy", 2)
+    first = found[0].figures
+    np.testing.assert_allclose(first["scale"], x.std(axis=0), rtol=1e-4)
+    close = {"rtol": 1e-5, "atol": 1e-7}
+    expected = importance.mutual_information(x, y).mean
+    np.testing.assert_allclose(first["mutual_information"], expected, **close)
+    np.testing.assert_allclose(first["correlation"], importance.correlation(x, y).mean, **close)
+    single = importance.single_feature_score(x, y)
+    np.testing.assert_allclose(first["single_score"], single.mean, **close)
+    assert first["mutual_information"].argmax() == first["correlation"].argmax() == 0
+    assert first["single_score"][0] == 1
+    for later in found[1:]:
+        assert not {"single_score", "scale", "mutual_information", "correlation"} & set(
+            later.figures
+        )
+    # Few whole numbers are values where the loss says so, and classes where it does not.
+    count = np.digitize(x[:, 0], [-1, 0, 1])
+    first = first_importance(tmp_path / "b", x, count, "mse", 1)[0].figures
+    values = importance.single_feature_score(x, count, classes=False)
+    np.testing.assert_allclose(first["single_score"], values.mean, **close)
+    expected = importance.correlation(x, count.astype(float)).mean
+    np.testing.assert_allclose(first["correlation"], expected, **close)
+    assert not np.allclose(expected, importance.correlation(x, count).mean, atol=1e-4)
+    many = rng.integers(0, 2, 200).astype("float32")  # classes, in floating point
+    first = first_importance(tmp_path / "c", x, many, "sparse_categorical_crossentropy", 2)[0]
+    expected = importance.mutual_information(x, many.astype(int)).mean
+    np.testing.assert_allclose(first.figures["mutual_information"], expected, **close)
+
+
+def test_what_would_take_long_or_a_library_is_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tb_xai.callbacks import importance as module
+
+    monkeypatch.setattr(module, "MOST_VALUES", 10)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    first = first_importance(tmp_path, FLAT, Y, "sparse_categorical_crossentropy", 2)[0]
+    assert "too long for 160 values" in first.meta["left_out"]["mutual_information"]
+    assert "scikit-learn must be installed" in first.meta["left_out"]["correlation"]
+    assert "single_score" in first.figures
+    assert not {"mutual_information", "correlation"} & set(first.figures)
 
 
 def test_a_finding_is_logged_warned_of_once_and_stops_training(tmp_path: Path) -> None:
