@@ -46,7 +46,7 @@ from tb_xai import summary
 from tb_xai.summary import DamagedError, NewerError, Probe, Record, Stored
 
 _ALL = 2**31 - 1  # a downsample of 0 returns nothing
-_CACHED_BYTES = 64 * 1024 * 1024
+_CACHED_BYTES = 16 * 1024 * 1024
 _HEAD = 8 * 1024
 _STACK_LIMIT = 2**27  # numbers
 _WINDOW = 4 * 1024 * 1024
