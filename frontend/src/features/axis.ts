@@ -4,8 +4,8 @@ import { axisAvailable, type AxisKind, type StepTimes } from "../axis";
 export * from "../axis";
 
 export const AXIS_WORDS: Record<AxisKind, string> = {
-  step: "step",
-  epoch: "epoch",
+  step: "steps",
+  epoch: "epochs",
   time: "time since first step",
   clock: "time of day",
 };

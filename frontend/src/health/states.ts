@@ -49,7 +49,7 @@ export function meaning(state: string, { n, thresholds: limit }: Pick<Health, "n
     case "frozen":
       return "no weight of it is trained";
     case "healthy":
-      return "none of the others";
+      return "no sign of the troubles that are looked for";
     default:
       return "a word of a newer tb_xai";
   }

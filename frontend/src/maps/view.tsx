@@ -207,7 +207,7 @@ export function Page(): JSX.Element {
   };
   return (
     <>
-      <div class="tools">
+      <div class="maps-tools">
         <Legend scales={scales.legend} by={by} />
         <Toolbar
           image={columns.some(({ kind }) => kind === "image")}

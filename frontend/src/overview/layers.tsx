@@ -111,11 +111,13 @@ export function LayerStrips({
         {shown.map((layer) => (
           <Strip key={layer.name} layer={layer} steps={steps} />
         ))}
+        <li aria-hidden="true">
+          <span class="dim ends">
+            <span>step {steps[0]}</span>
+            <span>step {steps.at(-1)}</span>
+          </span>
+        </li>
       </ul>
-      <span class="dim ends" aria-hidden="true">
-        <span>step {steps[0]}</span>
-        <span>step {steps.at(-1)}</span>
-      </span>
     </figure>
   );
 }

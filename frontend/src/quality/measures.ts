@@ -51,7 +51,7 @@ export const FIGURES: readonly Measure[] = [
     section: "faithful",
     figure: "gap",
     fold: "p95",
-    reference: { name: "5 %", value: 0.05 },
+    reference: { name: "limit 5 %", value: 0.05 },
     zero: true,
     percent: true,
   },

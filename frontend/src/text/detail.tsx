@@ -86,7 +86,7 @@ export function Chosen({ stories, at: [which, place], step, signed, scoreName, a
       </p>
       {curve.some(Number.isFinite) && (
         <Spark
-          title={`Its value${scoreName ? `, in ${scoreName},` : ""} over ${AXIS_WORDS[along.axis]}`}
+          title={`Its ${scoreName ? `part of the ${scoreName}` : "value"} over ${AXIS_WORDS[along.axis]}:`}
           steps={story.steps}
           places={along.xs}
           values={curve}
@@ -212,7 +212,7 @@ export function WordMatrix({ name, stories, at, step, signed, along, choose }: P
   return (
     <figure class="tx-matrix">
       <figcaption>
-        <h3>Words by {along.axis === "step" ? "steps" : AXIS_WORDS[along.axis]}</h3>
+        <h3>Words by {AXIS_WORDS[along.axis]}</h3>
         <small>
           {signed ? `lowers −${short(peak)}` : "0"}
           <i style={{ background: `linear-gradient(90deg, ${stops.join(", ")})` }} />
