@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -477,3 +478,70 @@ def test_health_and_quality_under_a_distribution_strategy(tmp_path: Path) -> Non
     last = log.records(".", "saliency")[-1]
     assert all(np.isfinite(last.figures[measure]).any() for measure in MEASURES)
     assert "randomisation" not in last.meta["quality"]
+
+
+TWO_DEVICES = """
+import contextlib, sys
+import keras, numpy as np, tensorflow as tf
+from keras import layers
+from tb_xai import cam, gradients, reader
+from tb_xai.callbacks import AttributionCallback, ModelHealthCallback
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+x = np.random.default_rng(0).random((32, 8, 8, 1)).astype("float32")
+y = (x.mean((1, 2, 3)) > 0.5).astype("int64")
+
+def train(log_dir, strategy):
+    keras.utils.set_random_seed(1)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        parts = [layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dropout(0.0)]
+        model = keras.Sequential(
+            [keras.Input((8, 8, 1)), *parts, layers.Dense(2, activation="softmax")]
+        )
+        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    callbacks = [] if log_dir is None else [
+        ModelHealthCallback(log_dir, x[:16], y[:16]),
+        *(
+            AttributionCallback(log_dir, x[:8], y[:8], method=method, quality="full")
+            for method in (gradients.integrated_gradients(4), cam.grad_cam())
+        ),
+    ]
+    model.fit(x, y, epochs=2, batch_size=16, verbose=0, shuffle=False, callbacks=callbacks)
+    for callback in callbacks:
+        assert callback.explain.traces() == 1
+    return [np.asarray(w) for w in model.weights]
+
+def both():
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+folder = sys.argv[1]
+train(folder + "/one", None)
+with_callbacks = train(folder + "/two", both())
+for a, b in zip(with_callbacks, train(None, both()), strict=True):
+    np.testing.assert_array_equal(a, b)
+one, two = reader.open(folder + "/one"), reader.open(folder + "/two")
+compared = 0
+for tag in ("model_health", "integrated_gradients", "grad_cam"):
+    for a, b in zip(one.records(".", tag), two.records(".", tag), strict=True):
+        assert set(a.figures) == set(b.figures)
+        assert a.meta.get("quality") == b.meta.get("quality")
+        for name, figure in a.figures.items():
+            if name != "gradient_histogram":  # a gradient at an edge may fall on either side
+                np.testing.assert_allclose(figure, b.figures[name], 2e-3, 1e-4, err_msg=name)
+                compared += 1
+print(compared)
+"""
+
+
+def test_two_devices_log_what_one_logs(tmp_path: Path) -> None:
+    """Variables have a copy on each device; the random clone is then traced."""
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES, str(tmp_path)],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout.split()[-1]) > 60
