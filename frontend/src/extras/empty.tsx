@@ -35,7 +35,10 @@ model.fit(x, y, epochs=20, callbacks=[
 };
 
 const ALL = `from tb_xai.callbacks import (
-    IntegratedGradientsCallback, PermutationImportanceCallback, SaliencyCallback)
+    IntegratedGradientsCallback,
+    PermutationImportanceCallback,
+    SaliencyCallback,
+)
 
 model.fit(x, y, epochs=20, callbacks=[
     SaliencyCallback("logs/run1", x_val[:16], y_val[:16]),

@@ -1,10 +1,12 @@
 /** The Overview: what a careful colleague would say of each run, and where it can be seen. */
 import type { JSX } from "preact";
+import { seen, useExport } from "../export";
 import { showRuns, shownRuns, runs } from "../state";
 import { Swatch } from "../swatch";
 import { Sign } from "./finding";
 import { counts, severityOf } from "./findings";
 import { RunCard, told } from "./run_card";
+import { taken } from "./take";
 import { adopt } from "../style";
 import css from "./overview.css?inline";
 
@@ -36,6 +38,10 @@ function Runs({ names }: { names: readonly string[] }): JSX.Element {
 
 export function Page(): JSX.Element {
   const shown = shownRuns.value;
+  useExport(() => {
+    const names = shown.map((run) => run.name);
+    return { name: "findings", title: "Findings", lines: seen(), ...taken(names, told.value) };
+  });
   if (!shown.length)
     return (
       <section class="state">
