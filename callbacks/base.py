@@ -32,7 +32,7 @@ from tb_xai.callbacks.budget import Budget
 KEPT_FOR_RETRY = 4
 
 # Rules look back on so many records and bytes of figures; of more, every second one is forgotten.
-HISTORY, HISTORY_BYTES = 256, 8 * 2**20
+HISTORY, HISTORY_BYTES = 64, 8 * 2**20
 
 # Seconds that an explanation may take before a terminal is told how long it will.
 PATIENCE = 5.0
