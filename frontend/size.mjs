@@ -52,18 +52,3 @@ for (const [what, names, limit] of budget) {
     process.exitCode = 1;
   }
 }
-
-// The plugin serves a fixed table of files: another would be a 404 in the page.
-const plugin = readFileSync(new URL("../tb_xai/plugin.py", import.meta.url), "utf8");
-const served = new Set(
-  [...(/STATIC_FILES = \(([^)]*)\)/.exec(plugin)?.[1] ?? "").matchAll(/"([^"]+)"/g)].map(([, name]) => name),
-);
-for (const [one, other, what] of [
-  [new Set(files.keys()), served, "built, and not in"],
-  [served, new Set(files.keys()), "not built, and in"],
-])
-  for (const name of one)
-    if (!other.has(name)) {
-      console.error(`${name} is ${what} STATIC_FILES of tb_xai/plugin.py`);
-      process.exitCode = 1;
-    }

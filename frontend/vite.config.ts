@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
 // TensorBoard loads /static/index.js; it loads a view's code when the view is first shown. File names are fixed because
@@ -9,6 +10,22 @@ export default defineConfig({
       name: "plain-import",
       enforce: "pre",
       load: (id) => (id.includes("vite/preload-helper") ? "export const __vitePreload = (load) => load();" : null),
+    },
+    {
+      // a file that the plugin does not serve would be a page that does not open
+      name: "served-files",
+      generateBundle(_, bundle) {
+        const plugin = readFileSync(new URL("../tb_xai/plugin.py", import.meta.url), "utf8");
+        const table = /STATIC_FILES = \(([^)]*)\)/.exec(plugin)?.[1] ?? "";
+        const served = [...table.matchAll(/"([^"]+)"/g)].map(([, name]) => name ?? "");
+        const built = Object.keys(bundle);
+        const wrong = [
+          ...built.filter((one) => !served.includes(one)),
+          ...served.filter((one) => !built.includes(one)),
+        ];
+        if (wrong.length)
+          this.error(`Built files must be those of STATIC_FILES in tb_xai/plugin.py. Received: ${wrong.join(", ")}`);
+      },
     },
   ],
   base: "./",
@@ -37,7 +54,7 @@ export default defineConfig({
           groups: [
             {
               name: "core",
-              test: /node_modules|rolldown\/runtime|src\/(api|async|axis|groups|host|lazy|popover|safetensors|state|steps|style|url)\.tsx?$/,
+              test: /node_modules|rolldown\/runtime|src\/(api|async|axis|groups|host|lazy|popover|safetensors|state|step_bar|steps|style|url)\.tsx?$/,
             },
             { name: "figures", test: /src\/(colour|colour_tables|figures)\.ts$/ },
             { name: "pieces", test: /src\/(overview\/go|spark|lines|maps\/words)\.(tsx?|css)/ },
