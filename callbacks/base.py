@@ -330,6 +330,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._failed: list[int] = []
         self._warned: set[str] = set()
         self._history: list[summary.Record] = []  # without arrays
+        self._history_bytes = 0
 
     # What a callback adds.
 
@@ -573,12 +574,10 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Keep a record for the rules, and so few that memory stays flat."""
         history = self._history
         history.append(dataclasses.replace(record, arrays={}))
-
-        def size() -> int:
-            return sum(figure.nbytes for each in history for figure in each.figures.values())
-
-        while len(history) > 4 and (len(history) > HISTORY or size() > HISTORY_BYTES):
+        self._history_bytes += _bytes(record)
+        while len(history) > 4 and (len(history) > HISTORY or self._history_bytes > HISTORY_BYTES):
             del history[1:-1:2]  # the first and the last one stay
+            self._history_bytes = sum(map(_bytes, history))
 
     def _stops(self, finding: findings.Finding) -> bool:
         if self.stop_on is None:
@@ -767,6 +766,11 @@ def _stopping(stop_on: Any) -> str | list[str] | None:
             hint = f"close: {', '.join(close)}" if close else f"rules: {', '.join(known)}"
             raise ValueError(f"stop_on must name rules of findings ({hint}). Received: {rule!r}")
     return rules
+
+
+def _bytes(record: summary.Record) -> int:
+    """How much memory the figures of a record take."""
+    return sum(figure.nbytes for figure in record.figures.values())
 
 
 def _nothing() -> None:

@@ -12,7 +12,6 @@ model is never changed to see it. Layers whose output cannot be found this way (
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -483,6 +482,7 @@ class _Measure:
             getattr(layer, "compute_dtype", "") == "float16" for layer in model._flatten_layers()
         )
         self._functions: dict[Any, tuple[Any, list[list[int]], list[Any]]] = {}
+        self._last = gradients.Last(self._prepare)
         self._before: list[np.ndarray] | None = None
         self._traces = 0
 
@@ -494,44 +494,61 @@ class _Measure:
 
     def __call__(self, x: Any, y: Any = None, sample_weight: Any = None) -> Health:
         targets.graph_only()
-        given = gradients.check_inputs(self._model, x)
-        labels = _labels(y, given.n, self._model, self._loss, needed=not self._own_loss)
-        data = [given.leaves, labels, _check_weight(sample_weight, given.n)]
+        given, data, form, parts = (
+            self._last(x, y) if sample_weight is None else self._prepare(x, y, sample_weight)
+        )
         weights = list(self._model.weights)
         trainable = [row.trainable(weights) for row in self._rows]
-        specs = _each(lambda a: tf.TensorSpec((None, *a.shape[1:]), tf.as_dtype(a.dtype)), data)
-        key = (repr(specs), repr(trainable))
+        key = (form, repr(trainable))
         if key not in self._functions:
-            units: list[list[int]] = []
-            sums = [tf.zeros(weights[i].shape, _wide(weights[i])) for m in trainable for i in m]
-
-            def traced(data: Any, sums: Any, scale: Any) -> Any:
-                self._traces += 1
-                return self._graph(given, data, sums, scale, trainable, units)
-
-            concrete = tf.function(traced, autograph=False).get_concrete_function(
-                specs,
-                [tf.TensorSpec(s.shape, s.dtype) for s in sums],
-                tf.TensorSpec((), tf.float32),
-            )
-            self._functions[key] = concrete, units, sums
+            self._functions[key] = self._compile(given, data, weights, trainable)
         function, units, sums = self._functions[key]
-        size = -(-given.n // self._chunks)
-        size = min(size, self._batch_size or size)
         found = []
-        for start in range(0, given.n, size):
-            rows_of = slice(start, start + size)
-            part = _each(tf.convert_to_tensor, _each(operator.itemgetter(rows_of), data))
-            rows = len(part[0][0])
+        for rows, part in parts:
             # float16 swallows small gradients and overflows at large ones: see tb_xai.gradients.
             scale = gradients.SCALE * rows if self._half else 1.0
             for attempt in range(5 if self._half else 1):
-                one = function(part, sums, tf.constant(scale / 16**attempt, tf.float32))
+                one = function(tf.constant(scale / 16**attempt, tf.float32), *part, *sums)
                 if np.isfinite(one["squares"].numpy()).all():
                     break
             sums = one.pop("sums")
             found.append((rows, {name: value.numpy() for name, value in one.items()}))
         return self._health(given.n, weights, trainable, units, sums, found)
+
+    def _prepare(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, str, Any]:
+        """Return inputs, all arrays, what a trace depends on, and the parts of the batch."""
+        given = gradients.check_inputs(self._model, x)
+        labels = _labels(y, given.n, self._model, self._loss, needed=not self._own_loss)
+        data = [given.leaves, labels, _check_weight(sample_weight, given.n)]
+        size = -(-given.n // self._chunks)
+        size = min(size, self._batch_size or size)
+        arrays = [a for a in tf.nest.flatten(data) if a is not None]
+        parts = []
+        for start in range(0, given.n, size):
+            part = [tf.convert_to_tensor(a[start : start + size]) for a in arrays]
+            parts.append((int(part[0].shape[0]), part))
+        return given, data, repr(_each(_spec, data)), parts
+
+    def _compile(
+        self, given: gradients.Inputs, data: Any, weights: list[Any], trainable: list[list[int]]
+    ) -> tuple[Any, list[list[int]], list[Any]]:
+        """Return the compiled pass over a part, the units it finds, and sums to begin with."""
+        units: list[list[int]] = []
+        sums = [tf.zeros(weights[i].shape, _wide(weights[i])) for m in trainable for i in m]
+
+        # Flat arguments: to bind nested ones takes longer than a pass of a small model.
+        def traced(scale: Any, *arrays: Any) -> Any:
+            self._traces += 1
+            flat = iter(arrays)
+            structured = _each(lambda _: next(flat), data)
+            return self._graph(given, structured, list(flat), scale, trainable, units)
+
+        concrete = tf.function(traced, autograph=False).get_concrete_function(
+            tf.TensorSpec((), tf.float32),
+            *(_spec(a) for a in tf.nest.flatten(data) if a is not None),
+            *(tf.TensorSpec(total.shape, total.dtype) for total in sums),
+        )
+        return concrete, units, sums
 
     def _graph(
         self,
@@ -1162,13 +1179,18 @@ def _each(change: Callable[[Any], Any], structure: Any) -> Any:
     return tf.nest.map_structure(lambda a: None if a is None else change(a), structure)
 
 
+def _spec(array: np.ndarray) -> Any:
+    return tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype))
+
+
 def _wide(weight: Any) -> Any:
     return tf.float64 if str(weight.dtype) == "float64" else tf.float32
 
 
 def _numbers(weight: Any) -> np.ndarray:
     """Return a copy of a weight's value, which training goes on to change in place."""
-    return np.array(keras.ops.convert_to_numpy(weight.value))
+    value = weight.value
+    return np.array(value.numpy() if hasattr(value, "numpy") else np.asarray(value))
 
 
 def _name_of(loss: Any) -> str:
