@@ -40,15 +40,17 @@ VIEWS = {
     "text": "&p.xai.view=text&p.xai.run=sentences",
 }
 MORE = {
-    "overview_runs": "&p.xai.view=overview",
     "maps_difference": f"&p.xai.view=maps{DIGITS}&p.xai.maps.minus=step%200",
-    "maps_methods": f"&p.xai.view=maps{DIGITS}&p.xai.maps.by=methods",
     "maps_flat": "&p.xai.view=maps&p.xai.run=breast_cancer",
+}
+ONCE = {
+    "overview_runs": "&p.xai.view=overview",
+    "maps_methods": f"&p.xai.view=maps{DIGITS}&p.xai.maps.by=methods",
 }
 # What tells that a view has drawn its data; a state has words of its own.
 DRAWN = ".ov-findings, .ov-fine, canvas, .tx-word"
 WORKING = ".spinner, .face.loading"
-LEVEL = 6
+LEVEL = 8
 """A channel of a picture is rounded to a multiple of this."""
 
 
@@ -79,7 +81,7 @@ def open_at(page: Page, url: str, link: str, theme: str, waits_for: str = DRAWN)
 def views(wide: Page, narrow: Page, url: str) -> None:
     """Every view, and what opens in it."""
     for theme in ("light", "dark"):
-        for name, link in (VIEWS | MORE).items():
+        for name, link in (VIEWS | MORE | (ONCE if theme == "light" else {})).items():
             open_at(wide, url, link, theme)
             save(wide, f"{name}_{theme}")
         frame = open_at(wide, url, VIEWS["maps"], theme)
