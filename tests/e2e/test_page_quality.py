@@ -78,6 +78,8 @@ def test_every_logged_measure_is_drawn_and_told(
 def test_drift_on_screen_is_that_of_numpy(open_tab: Callable[..., Tab], log: reader.Log) -> None:
     wish = link(quality__measure="drift.previous", quality__drift="spearman", step="3")
     tab = opened(open_tab, wish)
+    # each method's drift is an answer of its own
+    expect(tab.frame.locator(".ql-focus tbody tr")).to_have_count(4, timeout=20_000)
     tags = [row[0] for row in cells(tab, ".ql-focus")]
     assert tags == ["flat_gradients", "grad_cam", "integrated_gradients", "saliency"]
     expect(tab.frame.locator(".ql .spinner")).to_have_count(0, timeout=20_000)
