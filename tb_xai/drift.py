@@ -464,11 +464,12 @@ def noise_floor(
 ) -> Series:
     """Return the measure between two independent explanations of the same model, per step.
 
-    Two explanations `v + stderr * z` and `v + stderr * z'` are drawn from independent normal z
+    Two explanations `s v + stderr * z` and `s v + stderr * z'` are drawn from independent normal z
     `n_draws` times, and the measure between them is averaged: what a drift curve shows when the
-    model stands still. A deterministic method stores no standard error and agrees with itself
-    exactly. For importances, whose standard error is over rows that all steps share, this
-    is an upper bound of the noise between steps.
+    model stands still. `s^2 = max(0, 1 - |stderr|^2 / |v|^2)` takes out of v the noise that it
+    holds itself. A deterministic method stores no standard error and agrees with itself exactly.
+    For importances, whose standard error is over rows that all steps share, this is an upper bound
+    of the noise between steps.
 
     Args:
         records: Records of one run and tag, as for `series`.
@@ -690,8 +691,11 @@ def floor(measure: Measure, now: Loaded, *, n_draws: int = 8, seed: int = 0) -> 
     rng = np.random.default_rng([seed, now.record.step])
     found = np.zeros(len(now.values))
     for i, (values, stderr) in enumerate(zip(now.values, now.stderr, strict=True)):
+        # The estimate holds its own noise already: without it, draws are as strong as estimates.
+        noise, all_ = float((stderr**2).sum()), float((values**2).sum())
+        signal = values * np.sqrt(max(0.0, 1.0 - noise / all_)) if all_ > 0 else values
         for _ in range(n_draws):
-            a, b = values + stderr * rng.standard_normal((2, *values.shape))
+            a, b = signal + stderr * rng.standard_normal((2, *values.shape))
             found[i] += measure(a[None], b[None])[0] / n_draws
     return Row(found, "", len(found))
 

@@ -145,6 +145,9 @@ UNLIKE = 0.3
 """Mean cosine between the explanations that two runs give of the same examples below which the runs
 disagree: directions that have less than a tenth of their variance in common."""
 
+DRIFT = "explanations_move_predictions_still"
+"""The rule on drift: `find` also asks that the maps left their noise floor and the seed band."""
+
 MOST_RUNS = 8
 """Other runs that one run is compared with, in alphabetical order."""
 
@@ -221,8 +224,10 @@ def find(log: Log, run: str, until: int | None = None) -> list[Finding]:
         if records:
             features = log.feature_names(run, tag)
             examples = _example_names(log, run, records)
-            found += _told(tag, records[-1].step, judge, records, features, examples)
-            tables.append(_Table(records, features or (), examples or ()))
+            judged = _told(tag, records[-1].step, judge, records, features, examples)
+            table = _Table(records, features or (), examples or ())
+            found += [f for f in judged if f.rule != DRIFT or _left_noise(log, run, table, f)]
+            tables.append(table)
     for i, one in enumerate(tables):
         step = one.records[-1].step
         for other in tables[i + 1 :]:
@@ -234,6 +239,49 @@ def find(log: Log, run: str, until: int | None = None) -> list[Finding]:
         for f in reversed(found)
     }
     return _sorted(list(unique.values()))
+
+
+def _left_noise(log: Log, run: str, table: _Table, finding: Finding) -> bool:
+    """Whether the maps that a rule on drift speaks of left their noise floor and the seed band.
+
+    The floor is what two independent explanations of the last step show; the band, where at least
+    two other runs explained the same examples alike, is what their maps did between the steps.
+    Maps that are no longer stored are believed.
+    """
+    first, last = int(finding.evidence["from_step"]), finding.last_step
+
+    def drifted(records: Mapping[int, Record]) -> Floats:
+        both = [records[first], records[last]]
+        return np.asarray(drift.series(both, drift.cosine, first).values[1])
+
+    here = {record.step: record for record in table.records}
+    moved = drifted(here)
+    floor = drift.noise_floor([here[last]], drift.cosine).values[0]
+    if not len(moved) or not np.isfinite(moved).any():
+        return True
+    if not _surely((floor - moved)[None], 1)[0]:
+        return False
+    seeds = [
+        float(np.nanmean(each))
+        for _, there in _siblings(log, run, table)
+        if {first, last} <= set(there) and np.isfinite(each := drifted(there)).any()
+    ]
+    return len(seeds) < 2 or float(np.nanmean(moved)) < min(seeds)
+
+
+def _siblings(log: Log, run: str, table: _Table) -> Iterator[tuple[str, dict[int, Record]]]:
+    """Other runs that explained the same examples in the same way, and their records by step."""
+    mine = table.records[-1]
+    for other in [each for each in log.runs if each != run][:MOST_RUNS]:
+        if table.tag not in log.tags(other):
+            continue
+        there = {record.step: record for record in log.records(other, table.tag)}
+        if not there:
+            continue
+        its = there[max(there)]
+        alike = its.kind == mine.kind and _same_meta(mine, its)
+        if alike and its.meta.get("probe") == mine.meta.get("probe"):
+            yield other, there
 
 
 def _told(
@@ -1259,7 +1307,7 @@ def _maps_move(table: _Table) -> Iterator[Finding]:
     if not still or moved is None or moved == 0:
         return
     yield Finding(
-        "explanations_move_predictions_still",
+        DRIFT,
         "warning",
         steps[start + moved],
         steps[-1],
@@ -1269,6 +1317,7 @@ def _maps_move(table: _Table) -> Iterator[Finding]:
         "The model found other reasons for the same answers: compare the maps of both steps, and "
         "choose the step to keep by more than its score.",
         {
+            "from_step": steps[start],
             "cosine": float(_means(alike)[-1]),
             "examples": [int(i) for i in np.argsort(np.nan_to_num(alike[-1], nan=1.0))[:20]],
         },
@@ -1482,15 +1531,12 @@ def _runs_disagree(log: Log, run: str, table: _Table) -> list[Finding]:
     figures: list[float] = []
     names: list[str] = []
     here = table.records
-    for other in [each for each in log.runs if each != run][:MOST_RUNS]:
-        if table.tag not in log.tags(other):
-            continue
-        there = {r.step: r for r in log.records(other, table.tag)}
+    for other, there in _siblings(log, run, table):
         common = [r for r in here if r.step in there and r.step > here[0].step]
         if not common:
             continue
         a, b = common[-1], there[common[-1].step]
-        if a.kind != b.kind or not _same_meta(a, b) or a.meta.get("probe") != b.meta.get("probe"):
+        if not _same_meta(a, b):
             continue
         if kind == "importance":
             swapped = _swapped(a, b)

@@ -64,8 +64,8 @@ def test_gradients_and_grad_cam_leave_epoch_zero_and_guided_backprop_stays() -> 
             "guided": guided_backprop(model, probe, labels),
         }
         for name, values in found.items():
-            values = np.abs(np.asarray(values, np.float64))
-            curves[name].append(Record(name, epoch, 0.0, "attribution", {}, {}, {"x": values}))
+            maps = {"x": np.abs(np.asarray(values, np.float64))}
+            curves[name].append(Record(name, epoch, 0.0, "attribution", {}, {}, maps))
 
     explain(0)
     told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: explain(epoch + 1))

@@ -68,6 +68,7 @@ def test_the_document_names_every_rule_and_no_other() -> None:
     source = Path(findings.__file__).read_text(encoding="utf-8")
     rules = {
         *re.findall(r'Finding\(\s*"([a-z_]+)"', source),
+        findings.DRIFT,
         *(rule for _, rule, *_ in findings._HEALTH),
     } - {"not_judged"}  # what stands where a rule fails
     assert rules == set(findings.RULES)
@@ -636,6 +637,43 @@ def test_explanations_that_move_while_predictions_stay() -> None:
         assert MOVES not in {f.rule for f in judge(in_cells(rows, **figures))}
     still = judge(in_cells(rows[[0] * 6], output=output, predicted=classes))
     assert MOVES not in {f.rule for f in still}
+
+
+def drifting(folder: Path, shift: float, stderr: float, seed: int = 0) -> None:
+    """A run whose maps turn by `shift` late in training, while all predictions stand still."""
+    rng = np.random.default_rng(seed)
+    a, b = (np.abs(np.random.default_rng(s).normal(size=(12, 8, 8, 1))) for s in (1, 2))
+    writer = summary.writer(folder)
+    for step in range(6):
+        x = a + (shift * (b - a) if step > 3 else 0.0)
+        noisy = x + stderr * rng.standard_normal(x.shape)
+        cells = np.abs(noisy).reshape(12, 2, 4, 2, 4).sum((2, 4)).reshape(12, 4)
+        # Few cells, far apart: what the rule itself sees is large in every run of this test.
+        cells = np.eye(4)[np.full(12, int(step > 3))] + 1e-3 * cells / cells.sum(1, keepdims=True)
+        figures = {
+            "output": np.r_[0.0, 3.0, 4.0, 4.0, 4.0, 4.01][step] + np.zeros(12),
+            "predicted": np.ones(12, np.int32),
+            "grid": cells,
+        }
+        meta = {"probe": "", "grid": [2, 2], "method": "ig", "signed": True}
+        maps = {"x": noisy, "x.stderr": np.full(x.shape, stderr)}
+        writer.write(Record("ig", step, float(step), "attribution", meta, figures, maps))
+    writer.close()
+
+
+def test_a_flag_of_drift_must_leave_the_noise_floor_and_the_seed_band(tmp_path: Path) -> None:
+    def flagged(logdir: Path, run: str) -> bool:
+        return MOVES in {f.rule for f in findings.find(reader.open(logdir), run)}
+
+    drifting(tmp_path / "alone" / "moved", 0.8, 0.01)
+    drifting(tmp_path / "alone" / "noisy", 0.0, 3.0)
+    assert flagged(tmp_path / "alone", "moved")
+    assert not flagged(tmp_path / "alone", "noisy")  # two explanations of one model differ as much
+    for seed in range(3):
+        drifting(tmp_path / "seeds" / f"seed{seed}", 0.8, 0.01, seed)
+    drifting(tmp_path / "seeds" / "other", 1.0, 0.01)
+    assert flagged(tmp_path / "seeds", "other")
+    assert sum(flagged(tmp_path / "seeds", f"seed{seed}") for seed in range(3)) == 0
 
 
 # --- health
