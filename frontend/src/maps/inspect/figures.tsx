@@ -56,7 +56,8 @@ export function Figures({ series, example, now }: { series: Series; example: num
   const logged = series.steps.includes(now);
   const reasons = series.reasons ?? {};
   // those two stand above as curves
-  const names = figuresOf(series).filter((name) => name !== "confidence" && name !== "sum")
+  const names = figuresOf(series)
+    .filter((name) => name !== "confidence" && name !== "sum")
     .sort((a, b) => titleOf(a).localeCompare(titleOf(b)));
   const absent = Object.keys(reasons).filter((name) => !names.includes(name));
   return (
