@@ -1029,9 +1029,8 @@ def _shortcut(table: _Table) -> Iterator[Finding]:
                 "area": float(np.mean(area)),
             }
             said = (
-                f"its share of the explanation went from {_percent(mean[0])} at step {steps[0]} to "
-                f"{_percent(mean[-1])} at step {steps[-1]}, on {_percent(float(np.mean(area)))} of "
-                "the area"
+                f"Its share of the explanation went from {_percent(mean[0])} to "
+                f"{_percent(mean[-1])}, on {_percent(float(np.mean(area)))} of the area."
             )
             if since is not None:
                 found.append((steps[since], steps[-1]))
@@ -1044,9 +1043,9 @@ def _shortcut(table: _Table) -> Iterator[Finding]:
             if since is not None:
                 found.append((at[since], at[-1]))
                 said = (
-                    f"net evidence for the label from there went from {_signed(mean[0])} at step "
-                    f"{at[0]} to {_signed(mean[-1])} of all" + (f"; {said}" if said else "")
-                )
+                    f"Of all evidence, {_signed(mean[-1])} net speaks for the label from there at "
+                    f"step {at[-1]}, {_signed(mean[0])} at step {at[0]}. {said}"
+                ).rstrip()
         if found:
             first = min(found)[0]
             order = np.argsort(-np.nan_to_num(mass[-1] if len(steps) else vote[-1]))
@@ -1056,8 +1055,7 @@ def _shortcut(table: _Table) -> Iterator[Finding]:
                 first,
                 found[0][1],
                 table.tag,
-                f"A shortcut emerged: '{name}' must not matter, and does since step {first}: "
-                f"{said}.",
+                f"A shortcut: '{name}' must not matter, and does since step {first}. {said}",
                 "Cover or randomise this place in the training data and train again; until then "
                 "trust no score on data that have it too.",
                 {**evidence, "examples": [int(i) for i in order[:20]]},
@@ -1249,8 +1247,9 @@ def _insensitive(table: _Table) -> Iterator[Finding]:
             steps[-1],
             table.tag,
             (
-                f"Ranks say little of the model{_when(steps, first)}: a copy with random weights "
-                f"ranks the elements alike (rank correlation {_figure(mean)})."
+                "Which elements are strongest says little of what was learned"
+                f"{_when(steps, first)}: a copy with random weights ranks them alike (rank "
+                f"correlation {_figure(mean)})."
                 if grave is None
                 else f"Explanations do not speak of the model{_when(steps, first)}: a copy with "
                 f"random weights ranks the elements alike (rank correlation {_figure(mean)}), and "
@@ -1364,11 +1363,12 @@ def _reduced(table: _Table) -> Iterator[Finding]:
     )
 
 
-_HEALTH: tuple[tuple[str, str, Literal["info", "warning", "alarm"], str, str], ...] = (
+_HEALTH: tuple[tuple[str, str, Literal["info", "warning", "alarm"], str, str, str], ...] = (
     (
         "not finite",
         "not_finite_layers",
         "alarm",
+        "holds NaN or infinite weights, gradients or activations",
         "hold NaN or infinite weights, gradients or activations",
         "Stop here: lower the learning rate, clip gradients, or look for inputs that are not "
         "finite. Nothing that is logged after the first such step means anything.",
@@ -1377,6 +1377,7 @@ _HEALTH: tuple[tuple[str, str, Literal["info", "warning", "alarm"], str, str], .
         "exploding",
         "exploding_gradients",
         "alarm",
+        "explodes: one step overwrites the weights, or just did",
         "explode: one step overwrites the weights, or just did",
         "Lower the learning rate by a factor of ten or more, clip gradients, and scale the inputs.",
     ),
@@ -1384,6 +1385,7 @@ _HEALTH: tuple[tuple[str, str, Literal["info", "warning", "alarm"], str, str], .
         "dead",
         "dead_units",
         "warning",
+        "is dead: most of its units never fire on the probe examples",
         "are dead: most of the units never fire on the probe examples",
         "Look at the biases and the learning rate; a leaky activation, or He initialisation, keeps "
         "units alive. More examples make sure that rare units are not called dead.",
@@ -1392,6 +1394,7 @@ _HEALTH: tuple[tuple[str, str, Literal["info", "warning", "alarm"], str, str], .
         "saturated",
         "saturated_units",
         "warning",
+        "is saturated: most activations sit where the slope is nearly zero",
         "are saturated: most activations sit where the slope is nearly zero",
         "Scale the inputs, start from smaller weights, or use an activation without plateaus.",
     ),
@@ -1399,6 +1402,7 @@ _HEALTH: tuple[tuple[str, str, Literal["info", "warning", "alarm"], str, str], .
         "vanishing",
         "vanishing_gradients",
         "warning",
+        "hardly learns: its gradient is thousands of times smaller than those of others",
         "hardly learn: their gradients are thousands of times smaller than those of others",
         "Use ReLU-like activations, residual connections or normalisation, or fewer layers.",
     ),
@@ -1422,7 +1426,7 @@ def _health(table: _Table) -> Iterator[Finding]:
     steps = [r.step for r in have]
     words = [r.meta["states"] for r in have]
     now = words[-1]
-    for word, rule, severity, text, hint in _HEALTH:
+    for word, rule, severity, one, several, hint in _HEALTH:
         where = [i for i, state in enumerate(now) if state == word]
         if not where:
             continue
@@ -1442,8 +1446,8 @@ def _health(table: _Table) -> Iterator[Finding]:
             steps[first],
             steps[-1],
             table.tag,
-            f"{len(names)} of {len(layers)} layers {text}{among}{_when(steps, first)}: "
-            f"{_listed(names)}.",
+            f"{len(names)} of {len(layers)} layers {one if len(names) == 1 else several}{among}"
+            f"{_when(steps, first)}: {_listed(names)}.",
             hint,
             {
                 "layers": names[:100],
@@ -1874,7 +1878,8 @@ def _signed(share: float) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:.3g}"
+    """Three digits, and no exponent where people need none."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _when(steps: Sequence[int], first: int) -> str:

@@ -437,7 +437,7 @@ def test_a_shortcut_is_seen_in_the_magnitudes_of_a_place() -> None:
     assert (f.severity, f.first_step, f.last_step, f.view) == ("warning", 2, 3, "maps")
     assert f.evidence["name"] == "logo"
     assert f.evidence["mass"] == pytest.approx(0.4)
-    assert "'logo' must not matter, and does since step 2: its share of the explanation" in f.text
+    assert "'logo' must not matter, and does since step 2. Its share of the explanation" in f.text
     assert "from 10 % at step 0 to 40 % at step 3, on 10 % of the area" in f.text
     for rows, area in (
         (mass, 0.3),  # no more than its area
@@ -460,7 +460,7 @@ def test_a_shortcut_is_seen_in_the_votes_of_a_place() -> None:
     f = only(judge(attribution(3, masks(0.5) | additive, **figures)), "shortcut")
     assert (f.first_step, f.last_step) == (1, 2)
     assert f.evidence["vote"] == pytest.approx(0.3)
-    assert "from 0 % at step 0 to +30 % of all; its share of the explanation" in f.text
+    assert "+30 % net speaks for the label from there at step 2, 0 % at step 0. Its" in f.text
     assert judge(attribution(3, masks(0.5), **figures)) == []  # signs of slopes are no votes
     idle = figures | {"signed.logo": spread([0.0, 0.01, 0.02], 0.01)}
     assert judge(attribution(3, masks(0.5) | additive, **idle)) == []  # sure, and too little
