@@ -438,7 +438,7 @@ def test_a_shortcut_is_seen_in_the_magnitudes_of_a_place() -> None:
     assert f.evidence["name"] == "logo"
     assert f.evidence["mass"] == pytest.approx(0.4)
     assert "'logo' must not matter, and does since step 2. Its share of the explanation" in f.text
-    assert "from 10 % at step 0 to 40 % at step 3, on 10 % of the area" in f.text
+    assert "from 10 % to 40 %, on 10 % of the area" in f.text
     for rows, area in (
         (mass, 0.3),  # no more than its area
         (mass[[3, 2]], 0.1),  # it was there at first: nothing emerged
