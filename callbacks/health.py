@@ -50,7 +50,7 @@ class ModelHealthCallback(ExplanationCallback):
         y: Labels as the model's loss takes them; None when `x` is a dataset of (x, y), or when the
             model has no loss but its own penalties.
         loss: None for the loss that the model was compiled with; see `tb_xai.health.measure`.
-        chunks: Parts that the batch is cut into for the noise scale. Default 4.
+        chunks: Parts that the batch is cut into for the noise scale. Default 2.
         thresholds: Thresholds of `tb_xai.health.states` by name, where others than the defaults
             are wanted: vanishing, exploding, exploding_update, dead, saturated.
         sample_weight: Weight of each example, (n,), or None.
