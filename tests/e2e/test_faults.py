@@ -110,7 +110,7 @@ def test_a_full_disk_that_is_freed_in_time_loses_nothing(small_disk: Path) -> No
     log, told = survives(small_disk / "log", events)
     assert log.steps(".", MAPS) == log.steps(".", COLUMNS) == list(range(7))
     assert len(told) == 2
-    assert all("could not write step 3; training goes on" in sentence for sentence in told)
+    assert all("could not write step" in sentence for sentence in told), told
     assert "No space left" in told[0]
 
 
