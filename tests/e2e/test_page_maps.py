@@ -495,7 +495,7 @@ def test_a_server_without_drift_hides_the_order(open_tab: Callable[..., Tab]) ->
     tab.page.route(re.compile("/drift"), lambda route: route.fulfill(status=404, body="Not found"))
     tab.frame.get_by_role("button", name="Examples").click()
     order = tab.frame.get_by_label("Order")
-    assert order.locator("option[value=drift]").count() == 1
+    order.locator("option[value=drift]").wait_for(state="attached")
     order.select_option("drift")
     expect(order.locator("option[value=drift]")).to_have_count(0)
     expect(order).to_have_value("")
