@@ -700,7 +700,9 @@ def test_pixels_that_equal_the_baseline_in_all_channels_are_left_out() -> None:
         np.testing.assert_array_equal(moved, [[True, False, True, True]])
     assert quality._moved(np.ones((1, 3, 3)), x, 0.0).all()
     both = {"b": x, "a": np.zeros((1, 2))}
-    moved = quality._moved({"b": None, "a": np.ones((1, 2))}, both, {"b": 0.0, "a": [0.0, 1.0]})
+    moved = quality._moved(
+        {"b": None, "a": np.ones((1, 2))}, both, {"b": 0.0, "a": np.array([0.0, 1.0])}
+    )
     np.testing.assert_array_equal(moved, [[False, True]])
 
 
