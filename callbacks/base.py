@@ -319,8 +319,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._tried: int | None = None  # the last step that was explained
         self._scalars: dict[str, float] = {}
         self._epoch_seconds = 0.0
-        self._spent = 0.0  # seconds of explaining and writing since step 0
-        self._cost = 0.0  # the same of the last step
+        self._cost = 0.0  # seconds of explaining and writing the last step
         self._began = 0.0
         self._budget: Budget | None = None
         self._bound = (0, 1.0)  # examples and share of the samples that are explained now
@@ -399,7 +398,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._step = epoch * per_epoch if self.every_n_batches else epoch
             self._epoch_seconds = self._dry_run_seconds or 0.0
             self._log()
-            self._spent, self._began = 0.0, time.perf_counter()
+            self._began = time.perf_counter()
             self._say_if_too_large()
         self._epoch_starts_at = self._step
 
@@ -460,7 +459,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         began = time.perf_counter()
         budget, first = self._budget, self._tried is None
         if budget is not None and not first and not last:
-            if not budget.affords(began - self._began - self._spent):
+            if not budget.affords(began - self._began - budget.spent):
                 return
             reduced = (budget.examples, budget.samples)
         else:
@@ -513,7 +512,6 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._unwritten.append(record)
         self._write_all()
         self._cost = time.perf_counter() - began
-        self._spent += self._cost
         self._epoch_seconds += self._cost
         if budget is not None:
             budget.paid(self._cost, free=first)
@@ -759,9 +757,9 @@ def _stopping(stop_on: Any) -> str | list[str] | None:
         raise ValueError(
             f'stop_on must be "alarm", "warning" or a list of names of rules. Received: {stop_on!r}'
         )
-    known = sorted(getattr(findings, "RULES", ()))
+    known = sorted(findings.RULES)
     for rule in rules:
-        if known and rule not in known:
+        if rule not in known:
             close = difflib.get_close_matches(rule, known, 3, 0.5)
             hint = f"close: {', '.join(close)}" if close else f"rules: {', '.join(known)}"
             raise ValueError(f"stop_on must name rules of findings ({hint}). Received: {rule!r}")

@@ -29,6 +29,7 @@ class Budget:
         examples: How many to explain now.
         samples: Share of the samples to draw now.
         skipped: Steps left out since the last explanation.
+        spent: Seconds that explanations took so far.
     """
 
     def __init__(self, share: float, examples: int, *, fewest: int, samples: bool) -> None:
@@ -36,7 +37,7 @@ class Budget:
         self.skipped = 0
         self._fewest = min(fewest, examples)
         self._has_samples = samples
-        self._spent = 0.0
+        self.spent = 0.0
         self._cost = 0.0
         self._due = 0
 
@@ -45,7 +46,7 @@ class Budget:
         self._cost = seconds
         self.skipped = 0
         if not free:
-            self._spent += seconds
+            self.spent += seconds
 
     def affords(self, training: float) -> bool:
         """Return whether a scheduled step may be explained after so many seconds of training.
@@ -63,7 +64,7 @@ class Budget:
 
     def _waits(self, training: float) -> float:
         """Seconds of training until the next explanation is paid for."""
-        return (self._spent + self._cost) / self.share - training
+        return (self.spent + self._cost) / self.share - training
 
     def _reduce(self) -> bool:
         """Give up half the examples or samples; the cost is believed to halve until measured."""

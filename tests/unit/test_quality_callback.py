@@ -452,7 +452,7 @@ def test_an_unknown_rule_is_refused_with_close_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rules = {"dead_units": None, "not_finite": None}
-    monkeypatch.setattr(findings, "RULES", rules, raising=False)
+    monkeypatch.setattr(findings, "RULES", rules)
     with pytest.raises(ValueError, match=r"\(close: dead_units\)\. Received: 'dead_unit'"):
         SaliencyCallback(tmp_path, FLAT, Y, stop_on=["not_finite", "dead_unit"])
     with pytest.raises(ValueError, match=r"\(rules: dead_units, not_finite\)\. Received: 'zzz'"):
