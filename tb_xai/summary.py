@@ -742,11 +742,11 @@ def _prune(
         for name in (name for name, step in steps.items() if step not in kept):
             try:
                 file = ArrayFile(partial(store.read, name), sizes[name])
+                if file.pruned:
+                    continue
                 rest = file.without_arrays()
             except (FileNotFoundError, DamagedError, NewerError):
                 continue  # not ours to judge
-            if file.pruned:
-                continue
             if not dry_run:
                 if rest is None:
                     store.remove(name)
