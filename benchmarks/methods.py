@@ -30,6 +30,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import report
 from benchmarks.cases import BATCH, MODELS, Case, Passes, cases, raw_passes
 from tb_xai import cam, gradients, importance, perturbation
 
@@ -597,22 +598,10 @@ Models have random weights: {"; ".join(f"`{key}` {m.title}" for key, m in MODELS
 
 def machine(rounds: int) -> str:
     """Return where and on what the figures were measured."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-        chip = (re.findall(r"model name\s*: (.*)", text) or [platform.processor()])[0]
-    except OSError:
-        chip = platform.processor() or platform.machine()
-
-    def git(*arguments: str) -> str:
-        command = ["git", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=False
-        ).stdout.strip()
-
-    commit = git("rev-parse", "--short", "HEAD") or "unknown"
-    changed = " with local changes" if git("status", "--porcelain", "--", "tb_xai/*.py") else ""
+    changed = report.git("status", "--porcelain", "--", "tb_xai/*.py")
+    commit = report.commit() + (" with local changes" if changed else "")
     return (
-        f"{date.today().isoformat()}, commit {commit}{changed}. {chip}, {os.cpu_count()} cores, "
+        f"{date.today().isoformat()}, commit {commit}. {report.chip()}, {os.cpu_count()} cores, "
         f"one thread used. Python {platform.python_version()}, TensorFlow {tf.__version__}, Keras "
         f"{keras.__version__}, NumPy {np.__version__}. {rounds} rounds."
     )

@@ -13,7 +13,6 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, Frame, Page, sync_playwright
 
+from benchmarks import report
 from tb_xai import summary
 from tests.e2e.board import Board, tensorboard
 from tests.synthetic import attribution, flat_probe, image_probe, importance
@@ -284,9 +284,6 @@ def table(figures: list[Figure]) -> str:
         f"{'' if np.isnan(f.target) else f'{f.target:.0f} {f.unit}'} | {f.rounds} | {f.note} |"
         for f in figures
     ]
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    commit = found.stdout.strip()
     size = ", ".join(
         f"{path.name} {path.stat().st_size / 1000:.0f} KB"
         for path in sorted((ROOT / "tb_xai" / "static").glob("*.js"))
@@ -297,7 +294,7 @@ def table(figures: list[Figure]) -> str:
             "",
             "Written by `python -m benchmarks.page`; do not edit.",
             "",
-            f"{time.strftime('%Y-%m-%d')}, commit {commit or 'unknown'}. {os.cpu_count()} cores, "
+            f"{time.strftime('%Y-%m-%d')}, commit {report.commit()}. {os.cpu_count()} cores, "
             f"{platform.machine()}, headless Chromium without a GPU, inside TensorBoard, whose "
             "server runs on the same cores. Medians; load of the machine at the end: "
             f"{os.getloadavg()[0]:.1f}.",

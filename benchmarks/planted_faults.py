@@ -17,7 +17,6 @@ import multiprocessing
 import os
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +37,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
+from benchmarks import report
 from tb_xai import callbacks, findings, reader
 from tb_xai.findings import Finding
 
@@ -665,15 +665,8 @@ repeats.
 
 def machine(seconds: float) -> str:
     """Return where and on what the figures were found."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-        chip = (re.findall(r"model name\s*: (.*)", text) or [platform.processor()])[0]
-    except OSError:
-        chip = platform.processor() or platform.machine()
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
     return (
-        f"{date.today().isoformat()}, commit {commit.strip() or 'unknown'}. {chip}, "
+        f"{date.today().isoformat()}, commit {report.commit()}. {report.chip()}, "
         f"{os.cpu_count()} cores, {seconds / 60:.0f} minutes of CPU time. Python "
         f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
         f"NumPy {np.__version__}."

@@ -9,6 +9,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,26 +22,34 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def machine() -> str:
-    """Return when, where and on what the figures were measured, as a sentence."""
+def chip() -> str:
+    """Return the name of the processor."""
     try:
         text = Path("/proc/cpuinfo").read_text()
-        chip = (re.findall(r"model name\s*: (.*)", text) or [platform.processor()])[0]
+        return (re.findall(r"model name\s*: (.*)", text) or [platform.processor()])[0]
     except OSError:
-        chip = platform.processor() or platform.machine()
-    from importlib.metadata import version
-
-    versions = ", ".join(f"{name} {version(name)}" for name in ("tensorboard", "numpy"))
-    return (
-        f"{date.today().isoformat()}, commit {_git('rev-parse', '--short', 'HEAD') or 'unknown'}. "
-        f"{chip}, {os.cpu_count()} cores. Python {platform.python_version()}, {versions}."
-    )
+        return platform.processor() or platform.machine()
 
 
-def _git(*arguments: str) -> str:
+def git(*arguments: str) -> str:
+    """Return what git says of this repository; nothing where it cannot."""
     command = ["git", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()
+
+
+def commit() -> str:
+    """Return the short name of the commit."""
+    return git("rev-parse", "--short", "HEAD") or "unknown"
+
+
+def machine() -> str:
+    """Return when, where and on what the figures were measured, as a sentence."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("tensorboard", "numpy"))
+    return (
+        f"{date.today().isoformat()}, commit {commit()}. "
+        f"{chip()}, {os.cpu_count()} cores. Python {platform.python_version()}, {versions}."
+    )
 
 
 def write(title: str, command: str, body: str) -> None:
