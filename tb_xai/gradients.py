@@ -171,28 +171,34 @@ class _Halving:
                 raise refused from error
             except tf.errors.ResourceExhaustedError as error:
                 if self._rows == 1:
-                    raise ValueError(
-                        "model must have room in memory for one row at a time; use a smaller model "
-                        "or input, or a device with more memory. "
-                        f"Received: {_first_line(error)} with batch_size=1"
-                    ) from error
+                    raise no_room(error) from error
             # Outside of the handler, whose traceback would hold on to what did not fit.
             self._rows //= 2
             self._before += self._explain.traces()
             self._explain = self._bind(self._rows)
         if self._rows < tried and not self._said:
             self._said = True
-            warnings.warn(
-                f"batch_size={tried} rows did not fit into memory; the explanation goes on with "
-                f"batch_size={self._rows}, which may be given from the start.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            warn_halved("explanation", tried, self._rows)
         return found
 
 
-def _first_line(error: tf.errors.OpError) -> str:
-    return f"{type(error).__name__}: {(error.message or '').strip().partition(chr(10))[0][:200]}"
+def no_room(error: tf.errors.OpError) -> ValueError:
+    """Return the sentence for a model that has not memory enough for a single row."""
+    said = (error.message or "").strip().partition("\n")[0][:200]
+    return ValueError(
+        "model must have room in memory for one row at a time; use a smaller model or input, or a "
+        f"device with more memory. Received: {type(error).__name__}: {said} with batch_size=1"
+    )
+
+
+def warn_halved(what: str, tried: int, rows: int) -> None:
+    """Warn the caller's caller that fewer rows pass at once than were asked for."""
+    warnings.warn(
+        f"batch_size={tried} rows did not fit into memory; the {what} goes on with "
+        f"batch_size={rows}, which may be given from the start.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def saliency(*, inputs: Sequence[str | int] | None = None) -> Binder:

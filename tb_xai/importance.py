@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -681,23 +680,13 @@ class _Substitution:
             except tf.errors.ResourceExhaustedError as error:
                 rows = plan.repeats * plan.features * plan.rows
                 if rows == 1:
-                    words = (error.message or "").strip().partition("\n")[0][:200]
-                    raise ValueError(
-                        "model must have room in memory for one row at a time; use a smaller model "
-                        "or input, or a device with more memory. "
-                        f"Received: {type(error).__name__}: {words} with batch_size=1"
-                    ) from error
+                    raise gradients.no_room(error) from error
             # Outside of the handler, whose traceback would hold on to what did not fit.
             self._compiled.clear()
             self._most = rows = rows // 2
         if rows < tried and not self._said:
             self._said = True
-            warnings.warn(
-                f"batch_size={tried} rows did not fit into memory; the importance goes on with "
-                f"batch_size={rows}, which may be given from the start.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            gradients.warn_halved("importance", tried, rows)
         mean, low, high, stderr = found
         return Importance(mean, low, high, stderr, score, names, metric.name)
 

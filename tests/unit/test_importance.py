@@ -24,6 +24,7 @@ from tb_xai.importance import (
     select_features,
     single_feature_score,
 )
+from tests.unit.test_memory import Small
 
 L = keras.layers
 N = 24
@@ -221,25 +222,6 @@ def test_few_features_and_repeats_at_a_time_change_nothing(binary, monkeypatch, 
 
 
 # --- what does not fit into memory ---
-
-
-class Small(keras.Layer):
-    """Passes rows on; a device on which only so many fit at once."""
-
-    def __init__(self, rows):
-        super().__init__()
-        self.rows, self.seen = rows, []
-
-    def call(self, x):
-        def count(n):
-            self.seen.append(int(n))
-            if n > self.rows:
-                raise MemoryError(f"OOM when allocating a tensor for {n} rows\nand more words")
-
-        if tf.executing_eagerly():
-            return x
-        with tf.control_dependencies([tf.numpy_function(count, [tf.shape(x)[0]], [])]):
-            return tf.identity(x)
 
 
 def picky(rows: int) -> keras.Model:
