@@ -54,7 +54,7 @@ export default defineConfig({
           groups: [
             {
               name: "core",
-              test: /node_modules|rolldown\/runtime|src\/(api|async|axis|groups|host|lazy|popover|safetensors|state|step_bar|steps|style|url)\.tsx?$/,
+              test: /node_modules|rolldown\/runtime|src\/(api|async|axis|csv|groups|host|lazy|popover|safetensors|state|step_bar|steps|style|url)\.tsx?$/,
             },
             { name: "figures", test: /src\/(colour|colour_tables|figures)\.ts$/ },
             { name: "pieces", test: /src\/(overview\/go|spark|lines|maps\/words)\.(tsx?|css)/ },

@@ -166,6 +166,17 @@ class Tab:
         """The frame of the page itself."""
         return next(f for f in self.page.frames if "plugin_entry.html?name=xai" in f.url)
 
+    def axe(self) -> list[dict[str, Any]]:
+        """What axe finds wrong with the page as it stands."""
+        if not AXE.is_file():
+            pytest.fail("axe-core must be installed: npm ci in frontend/")
+        self.inner.evaluate(AXE.read_text(encoding="utf-8") + "; void 0")
+        found = self.inner.evaluate("axe.run(document).then(r => r.violations)")
+        return [
+            {"rule": v["id"], "help": v["help"], "at": [n["html"][:200] for n in v["nodes"]]}
+            for v in found
+        ]
+
     def view(self, name: str) -> None:
         """Go to a view by its name."""
         self.frame.get_by_role("tab", name=name, exact=True).click()
@@ -362,22 +373,13 @@ def test_dark_mode_follows_live(open_tab: Callable[..., Tab]) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing(open_tab: Callable[..., Tab], view: str, theme: str) -> None:
-    if not AXE.is_file():
-        pytest.fail("axe-core must be installed: npm ci in frontend/")
     tab = open_tab(of(view))
     if theme == "dark":
         tab.page.evaluate("document.body.classList.add('dark-mode')")
     tab.wait_for(view)
     tab.page.wait_for_timeout(800)
-    tab.inner.evaluate(AXE.read_text(encoding="utf-8") + "; void 0")
-    found = tab.inner.evaluate("axe.run(document).then(r => r.violations)")
-    assert not found, json.dumps(
-        [
-            {"rule": v["id"], "help": v["help"], "at": [n["html"][:200] for n in v["nodes"]]}
-            for v in found
-        ],
-        indent=1,
-    )
+    found = tab.axe()
+    assert not found, json.dumps(found, indent=1)
 
 
 @pytest.mark.parametrize("view", VIEWS)

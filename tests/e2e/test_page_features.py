@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Download, Error, Route, expect
 from tb_xai import summary
 from tb_xai.summary import Probe, Record
 from tests.e2e.board import Board, tensorboard
-from tests.e2e.test_page import AXE, Tab, browser, link, open_tab  # noqa: F401
+from tests.e2e.test_page import Tab, browser, link, open_tab  # noqa: F401
 from tests.synthetic import START, attribution, importance
 
 pytestmark = pytest.mark.browser
@@ -117,13 +117,6 @@ def take(tab: Tab, kind: str) -> bytes:
     assert download.suggested_filename.endswith(kind.lower())
     assert re.match(r"[\w.-]+$", download.suggested_filename)
     return Path(download.path()).read_bytes()
-
-
-def axe(tab: Tab) -> list[Any]:
-    """What axe finds wrong with the page as it stands."""
-    tab.inner.evaluate(AXE.read_text(encoding="utf-8") + "; void 0")
-    found = tab.inner.evaluate("axe.run(document).then(r => r.violations)")
-    return [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found]
 
 
 def test_what_is_seen_is_exported_with_run_tag_step_and_scale(
@@ -500,15 +493,15 @@ def test_axe_finds_nothing_in_features_with_everything_on(
         tab.page.evaluate("document.body.classList.add('dark-mode')")
     drawn(tab)
     expect(tab.frame.locator(".fx-swarm canvas").first).to_be_visible()
-    assert not axe(tab)
+    assert not tab.axe()
     for name in ("Export", re.compile("^Runs")):
         tab.frame.get_by_role("button", name=name).click()
         tab.page.wait_for_timeout(300)
-        assert not axe(tab)
+        assert not tab.axe()
         tab.page.keyboard.press("Escape")
     tab.view("Overview")
     expect(tab.frame.locator(".ov-layers").first).to_be_visible(timeout=20_000)
-    assert not axe(tab)
+    assert not tab.axe()
 
 
 def test_high_contrast_and_reduced_motion(
@@ -524,7 +517,7 @@ def test_high_contrast_and_reduced_motion(
     assert tab.inner.evaluate(style) == "none"
     bar = "getComputedStyle(document.querySelector('.fx-bar i')).backgroundColor"
     assert tab.inner.evaluate(bar) not in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)")
-    assert not axe(tab)
+    assert not tab.axe()
 
 
 @pytest.mark.parametrize("width", [320, 3840])

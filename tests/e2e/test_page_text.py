@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 from tb_xai import summary
 from tb_xai.summary import Probe, Record
 from tests.e2e.board import Board, tensorboard
-from tests.e2e.test_page import AXE, Tab, browser, link  # noqa: F401  (browser is a fixture)
+from tests.e2e.test_page import Tab, browser, link  # noqa: F401  (browser is a fixture)
 
 pytestmark = pytest.mark.browser
 
@@ -224,10 +224,8 @@ def test_axe_finds_nothing(open_tab: Callable[..., Tab], theme: str) -> None:
     if theme == "dark":
         tab.page.evaluate("document.body.classList.add('dark-mode')")
     tab.page.wait_for_timeout(600)
-    tab.inner.evaluate(AXE.read_text(encoding="utf-8") + "; void 0")
-    found = tab.inner.evaluate("axe.run(document).then(r => r.violations)")
-    told = [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in found]
-    assert not found, json.dumps(told, indent=1)
+    found = tab.axe()
+    assert not found, json.dumps(found, indent=1)
 
 
 def test_a_narrow_window_has_no_sideways_scroll(open_tab: Callable[..., Tab]) -> None:

@@ -1,7 +1,7 @@
 /** The features on screen as a table for other programs. */
+import { field } from "../csv";
 import { at, type Series } from "./series";
 
-const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 const value = (v: number): string => (Number.isNaN(v) ? "NaN" : String(v));
 
 /** One line per run, step and feature; a step that is missing has empty values, a value that is not finite says NaN. */
@@ -15,7 +15,7 @@ export function toCsv(all: readonly Series[], featureNames: readonly string[]): 
         const f = index.get(name);
         if (f === undefined) continue;
         const numbers = [series.mean, series.low, series.high].map((v) => (lost ? "" : value(at(v, series, t, f))));
-        lines.push([cell(series.run), cell(series.tag), String(step), cell(name), ...numbers].join(","));
+        lines.push([field(series.run), field(series.tag), String(step), field(name), ...numbers].join(","));
       }
     });
   }

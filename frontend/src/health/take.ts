@@ -1,11 +1,10 @@
 /** What can be taken along: the matrix as a picture, and its numbers. */
+import { field } from "../csv";
 import { seen, type Shown } from "../export";
 import { onScreen } from "../features/chart";
 import type { Loaded } from "./load";
 import { MEASURES, type Measure, type Ruler } from "./measures";
 import { at, type Health } from "./model";
-
-const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
 /** One line per run, step and layer: its word and every measure. */
 export function toCsv(all: readonly Health[]): string {
@@ -15,7 +14,7 @@ export function toCsv(all: readonly Health[]): string {
       health.layers.forEach((name, l) => {
         const numbers = MEASURES.map(({ key }) => String(at(health, key, t, l)));
         const state = health.states[t]?.[l] ?? (health.missing.has(step) ? "missing" : "");
-        lines.push([cell(health.run), cell(health.tag), String(step), cell(name), state, ...numbers].join(","));
+        lines.push([field(health.run), field(health.tag), String(step), field(name), state, ...numbers].join(","));
       }),
     );
   return `${lines.join("\n")}\n`;

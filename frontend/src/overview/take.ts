@@ -1,8 +1,7 @@
 /** What was found, as a table and for programs. */
+import { field } from "../csv";
 import type { Shown } from "../export";
 import type { Told } from "./findings";
-
-const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
 /** The findings of the runs on screen; a run without any has an empty list, one that is not judged yet is left out. */
 export function taken(
@@ -15,7 +14,7 @@ export function taken(
       const lines = judged.flatMap(({ run, findings }) =>
         findings.map(({ severity, rule, tags, first_step, last_step, text, try_next }) =>
           [run, severity, rule, tags.join(" "), String(first_step), String(last_step), text, try_next]
-            .map(cell)
+            .map(field)
             .join(","),
         ),
       );

@@ -1,4 +1,5 @@
 /** What is seen, to take along: the chosen measure as a picture, and all that is drawn as a table. */
+import { field } from "../csv";
 import { useTheme } from "../features/chart";
 import { seen, useExport } from "../export";
 import { step } from "../state";
@@ -32,10 +33,7 @@ export function rowsOf(all: readonly Known[], by: string): Row[] {
   );
 }
 
-const cell = (value: string | number | null): string => {
-  const text = value === null ? "" : String(value);
-  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-};
+const cell = (value: string | number | null): string => field(value === null ? "" : String(value));
 
 export const csvOf = (rows: readonly Row[]): string =>
   [COLUMNS.join(","), ...rows.map((row) => COLUMNS.map((name) => cell(row[name])).join(","))].join("\r\n") + "\r\n";

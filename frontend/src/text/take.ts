@@ -1,7 +1,6 @@
 /** The words and values on screen as a table. */
+import { field } from "../csv";
 import type { Line, TextInput, Word } from "./model";
-
-const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
 /** One line per step, example, input and word; steps without values have none. */
 export function toCsv(
@@ -23,7 +22,7 @@ export function toCsv(
           const value = values[place];
           const said = value === undefined ? "" : String(value);
           const names = [run, tag, String(step), nameOf(example), info.name, String(from), text];
-          lines.push([...names.map(cell), said].join(","));
+          lines.push([...names.map(field), said].join(","));
         });
       });
   return `${lines.join("\n")}\n`;

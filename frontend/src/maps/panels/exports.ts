@@ -1,4 +1,5 @@
 /** What is seen in Maps, to take along: a picture with everything printed in it, and the values. */
+import { field } from "../../csv";
 import type { Probe, TagInfo } from "../../api";
 import { seen, type Picture as Drawn, type Shown } from "../../export";
 import { className, exampleName, labelOf } from "../../figures";
@@ -132,8 +133,6 @@ function mapsOf({ columns, found, scales, probe, order, range }: Seen): MapRow[]
   );
 }
 
-const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-
 /** One line per value; a map without values has one line with its word. */
 export function csvOf(all: Seen): string {
   const lines = ["run,tag,step,less,example,name,label,state,row,column,value"];
@@ -148,7 +147,7 @@ export function csvOf(all: Seen): string {
       map.label ?? "",
       map.state,
     ]
-      .map(quoted)
+      .map(field)
       .join(",");
     if (!map.values.length) lines.push(`${head},,,`);
     map.values.forEach((value, at) =>
