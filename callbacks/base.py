@@ -897,7 +897,16 @@ def _from_arrays(x: Any, y: Any, sample_weight: Any, n: int | None) -> Examples:
                 f"{name} must be finite. Received: NaN or infinity in {len(bad)} of {len(leaf)} "
                 f"examples, the first of them {bad[0]}"
             )
-    return Examples(x, y, sample_weight)
+    return Examples(
+        *(None if part is None else map_leaves(_fixed, part) for part in (x, y, sample_weight))
+    )
+
+
+def _fixed(leaf: np.ndarray) -> np.ndarray:
+    """A copy that nobody changes: what moves in the log is the model."""
+    copied: np.ndarray = leaf.copy()
+    copied.flags.writeable = False
+    return copied
 
 
 def _draw(source: Any, n: int) -> Examples:

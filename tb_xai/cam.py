@@ -463,15 +463,18 @@ class _Explain:
             lambda a: tf.TensorSpec((None, *a.shape[1:]), tf.as_dtype(a.dtype)), arguments
         )
         whole = given.n <= self._batch
+        # Known sizes spare the graph their arithmetic.
+        sized = _each(lambda a: tf.TensorSpec(a.shape, tf.as_dtype(a.dtype)), arguments)
         structure = _pack(self._score.model, given, list(range(len(given.leaves))))
         key: Any = (repr(specs), repr(structure))
         if key not in self._plans:
             self._plans[key] = self._trace(given, specs)
             self._traces += 1
         plan, about = self._plans[key]
-        key = (*key, whole)
+        key = (*key, given.n if whole else 0)
         if key not in self._functions:
-            self._functions[key] = (*self._compile(given, specs, whole, plan), about)
+            function = self._compile(given, sized if whole else specs, whole, plan)
+            self._functions[key] = (*function, about)
         return self._functions[key], _each(tf.convert_to_tensor, arguments)
 
     def _trace(self, given: Inputs, specs: list[Any]) -> tuple[Any, dict[str, Any]]:

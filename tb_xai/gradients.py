@@ -655,8 +655,7 @@ class Last:
         prepared = self._prepare(x, y)
         plain = isinstance(x, np.ndarray) and (y is None or isinstance(y, np.ndarray))
         if plain and x.dtype.kind in "biuf" and x.nbytes <= KEPT:
-            # Copies, because the caller may change his arrays.
-            self._kept = x.copy(), None if y is None else y.copy(), prepared
+            self._kept = _kept(x), None if y is None else _kept(y), prepared
         return prepared
 
 
@@ -664,8 +663,14 @@ KEPT = 2**24
 """Bytes of examples that are kept from one call to the next at most."""
 
 
+def _kept(array: np.ndarray) -> np.ndarray:
+    """Return an array that stays as it is, also when the caller changes his."""
+    fixed = array.flags.owndata and not array.flags.writeable
+    return array if fixed else array.copy()
+
+
 def _equal(given: Any, kept: Any) -> bool:
-    if given is None or kept is None:
+    if given is None or kept is None or given is kept:
         return given is kept
     same = type(given) is np.ndarray and given.dtype == kept.dtype and given.shape == kept.shape
     return same and bool((given == kept).all())

@@ -155,6 +155,23 @@ def test_probe_set_holds_examples_labels_and_names_and_is_written_once(tmp_path:
     assert {name: probe.meta[name] for name in shared} == shared
 
 
+def test_probe_set_stays_when_the_arrays_it_came_from_change(tmp_path: Path) -> None:
+    x, y = X[:4].copy(), Y[:4].copy()
+
+    def change(epoch: int, logs: Any) -> None:
+        x.fill(0.0)
+        y[:] = (y + 1) % K
+
+    model = mlp()
+    model.optimizer.learning_rate = 0.0
+    changing = keras.callbacks.LambdaCallback(on_epoch_begin=change)
+    fit(model, [SaliencyCallback(tmp_path, x, y), changing])
+    first, *later = reader.open(tmp_path).records(".", "saliency")
+    assert len(later) == 2 and not x.any()
+    for record in later:
+        np.testing.assert_array_equal(record.figures["output"], first.figures["output"])
+
+
 def test_scalars_are_written_for_the_scalars_tab(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing import event_accumulator
 
