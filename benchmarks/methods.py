@@ -603,7 +603,8 @@ def machine(rounds: int) -> str:
     return (
         f"{date.today().isoformat()}, commit {commit}. {report.chip()}, {os.cpu_count()} cores, "
         f"one thread used. Python {platform.python_version()}, TensorFlow {tf.__version__}, Keras "
-        f"{keras.__version__}, NumPy {np.__version__}. {rounds} rounds."
+        f"{keras.__version__}, NumPy {np.__version__}. {rounds} rounds, of what takes less than "
+        f"{AT_LEAST:g} s three times as many."
     )
 
 
