@@ -53,10 +53,12 @@ class AttributionCallback(ExplanationCallback):
             from the target at the baseline, in units of its distance to that at x, beside those
             of a random order), `faithfulness`, `infidelity` with `infidelity_stderr`, and
             `max_sensitivity` in turns; for images also `grid` (n, 16), the share of |values| in
-            each cell of 4 x 4. They use the target, the baseline and the label of the explanation;
-            slopes count as slope times (x - baseline) where contributions are asked for. For each
-            name m in `masks` and `suspects`: `mass.m`, `rank.m`, `hit.m`, and meta `masks` with
-            the share of the input that they cover. Undefined is NaN, with the reason in meta
+            each cell of 4 x 4, and for additive methods `grid_signed`, the net evidence there for
+            the label over the sum of |values|. They use the target, the baseline and the label of
+            the explanation; slopes count as slope times (x - baseline) where contributions are
+            asked for. For each name m in `masks` and `suspects`: `mass.m`, `rank.m`, `hit.m`, for
+            additive methods `signed.m` (net evidence inside, as in `grid_signed`), and meta `masks`
+            with the share of the input that they cover. Undefined is NaN, with the reason in meta
             `quality`; what has no turn at a step is left out.
         meta `findings`: what `tb_xai.findings` has to say at this step; alarms are warnings, too.
         figures per feature, for flat inputs: `mean_abs` with its 95 % interval over examples, and

@@ -10,7 +10,6 @@ import inspect
 import math
 import numbers
 import os
-import random
 import re
 import sys
 import threading
@@ -27,6 +26,7 @@ import numpy as np
 
 from tb_xai import findings, summary
 from tb_xai.callbacks.budget import Budget
+from tb_xai.targets import generators_left_alone
 
 # Records that could not be written wait for the next attempt; of more than these the oldest go.
 KEPT_FOR_RETRY = 4
@@ -73,6 +73,17 @@ class Examples:
 
     def __len__(self) -> int:
         return len(next(iter(leaves(self.x).values())))
+
+    def first(self, n: int) -> Examples:
+        """The first n of them."""
+        if n >= len(self):
+            return self
+        return Examples(
+            *(
+                None if part is None else map_leaves(lambda leaf: leaf[:n], part)
+                for part in (self.x, self.y, self.sample_weight)
+            )
+        )
 
 
 def leaves(structure: Any, name: str = "x") -> dict[str, Any]:
@@ -468,7 +479,9 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         try:
             with _patience(f"{self.tag}, step {step}", self._cost):
                 if reduced != self._bound:
-                    self._explain = self._bind(self.model, self._first(reduced[0]), reduced[1])
+                    assert self._examples is not None  # they were drawn when training began
+                    some = self._examples.first(reduced[0])
+                    self._explain = self._bind(self.model, some, reduced[1])
                     self._bound = reduced
                 explained = self._explain()
         except Exception as error:
@@ -520,23 +533,6 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _n(self) -> int:
         """How many examples there are."""
         return 0 if self._examples is None else len(self._examples)
-
-    def _first(self, n: int) -> Examples:
-        """The first n examples."""
-        examples = self._examples
-        assert examples is not None  # for mypy: they were drawn when training began
-        if n == len(examples):
-            return examples
-
-        def some(leaf: Any) -> Any:
-            return leaf[:n]
-
-        y, weight = examples.y, examples.sample_weight
-        return Examples(
-            map_leaves(some, examples.x),
-            None if y is None else map_leaves(some, y),
-            None if weight is None else weight[:n],
-        )
 
     def _judge(self, record: summary.Record, names: Sequence[str] | None) -> list[dict[str, Any]]:
         """Return the findings that hold at this step; warn of alarms, and stop when asked to."""
@@ -647,9 +643,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 self._writer.write_probe(self._probe)  # there already, unless it was deleted
                 if self.scalars:
                     figures = {**record.meta["for_keras_logs"], "seconds": record.meta["seconds"]}
-                    for name, value in figures.items():
-                        tag = f"xai/{self.tag}/{name}"
-                        self._writer.scalar(tag, value, record.step, record.wall_time)
+                    by_tag = {f"xai/{self.tag}/{name}": value for name, value in figures.items()}
+                    self._writer.scalars(by_tag, record.step, record.wall_time)
                 self._writer.write(record)  # syncs the file, and with it the scalars
             except Exception as error:
                 if self.strict:
@@ -917,7 +912,7 @@ def _draw(source: Any, n: int) -> Examples:
         )
     parts: list[tuple[Any, ...]] = []
     count = 0
-    with _generators_left_alone():
+    with generators_left_alone():
         batches = _batches_of_copy(source)
         try:
             for batch in batches:
@@ -1035,17 +1030,6 @@ def _say_not_copied(source: Any, error: Exception) -> None:
         RuntimeWarning,
         stacklevel=4,
     )
-
-
-@contextlib.contextmanager
-def _generators_left_alone() -> Iterator[None]:
-    """Put Python's and NumPy's global generators back: a dataset may draw from them."""
-    ours, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(numpys)  # noqa: NPY002
 
 
 def _input_names(model: Any, x: Any) -> list[str]:

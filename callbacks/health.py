@@ -11,6 +11,9 @@ import numpy as np
 from tb_xai import health, summary
 from tb_xai.callbacks.base import Examples, Explained, ExplanationCallback
 
+CHECKED = 8
+"""Examples that a gradient is checked on."""
+
 
 class ModelHealthCallback(ExplanationCallback):
     """Logs gradients, weights and activations of each layer at step 0 and after every epoch.
@@ -25,7 +28,8 @@ class ModelHealthCallback(ExplanationCallback):
             before, relative to their norm; NaN at first), `activation_mean`,
             `activation_variance`, `saturated` and `dead` (shares), `spectral_norm`, `stable_rank`,
             `noise_scale` (in examples), `not_finite` (entries), and `gradient_histogram` (layers,
-            bins). NaN where a figure does not apply.
+            bins). NaN where a figure does not apply. With `gradient_check`, the first step that is
+            logged also has `gradient_check`: the worst relative error of the layer's gradient.
         meta: `layers` (names), `states` (one word per layer), `n`, `dead_bound` (a unit that is
             dead in n examples fires for at most this share of all, with 95 % confidence),
             `histogram_edges`, `thresholds`.
@@ -54,6 +58,10 @@ class ModelHealthCallback(ExplanationCallback):
         thresholds: Thresholds of `tb_xai.health.states` by name, where others than the defaults
             are wanted: vanishing, exploding, exploding_update, dead, saturated.
         sample_weight: Weight of each example, (n,), or None.
+        gradient_check: Whether to compare the gradient of the loss with finite differences before
+            training begins, on the first 8 examples and a copy of the model in float64; see
+            `tb_xai.health.gradient_check`. Takes 20 forward passes of them per layer. For layers
+            and losses of one's own. Default False.
         tag: Name of the series. Two callbacks of one `log_dir` need two.
         every: Measure after every so many epochs, or whenever this callable returns True for the
             number of finished epochs; "log" is after epochs 1 to 9, 10, 20, ... 90, 100, 200, ...
@@ -83,7 +91,8 @@ class ModelHealthCallback(ExplanationCallback):
         TypeError, ValueError: At construction or in the dry run before the first batch, in one
             sentence that ends in what was received: wrong shapes, labels that are missing, NaN in
             `x`, an empty batch, a model without a loss or without weights, an unknown threshold, a
-            log directory that cannot be written.
+            model that cannot be copied for `gradient_check`, a log directory that cannot be
+            written.
 
     Example:
         >>> callback = ModelHealthCallback("logs/a", x_val[:64], y_val[:64])
@@ -100,6 +109,7 @@ class ModelHealthCallback(ExplanationCallback):
         chunks: int = health.CHUNKS,
         thresholds: dict[str, float] | None = None,
         sample_weight: Any = None,
+        gradient_check: bool = False,
         tag: str = "model_health",
         every: int | str | Callable[[int], bool] = 1,
         every_n_batches: int | None = None,
@@ -135,19 +145,26 @@ class ModelHealthCallback(ExplanationCallback):
             from_dataset=64,
         )
         self.thresholds = health.thresholds(**(thresholds or {}))
+        self.gradient_check, self._loss = bool(gradient_check), loss
         self._binder: Any = health.measure(loss=loss, chunks=chunks, batch_size=self.batch_size)
 
     def _bind(self, model: Any, examples: Examples, samples: float) -> Callable[[], Explained]:
         explain = self._binder(model)
         self.explain = explain
-        dry_run = True
+        checked: dict[str, float] = {}
 
         def explained() -> Explained:
-            nonlocal dry_run
             found = explain(examples.x, examples.y, examples.sample_weight)
-            if dry_run:  # step 0 sees the same weights again, which is no update
+            figures = found.figures()
+            if self._tried is None:  # the dry run: the first step sees the same weights once more
                 explain.forget()
-                dry_run = False
+                if self.gradient_check:
+                    few = examples.first(CHECKED)
+                    checked.update(health.gradient_check(model, few.x, few.y, loss=self._loss))
+            elif checked:
+                errors = [checked.get(layer, np.nan) for layer in found.layers]
+                figures["gradient_check"] = np.array(errors, np.float32)
+                checked.clear()
             states = health.states(found, **self.thresholds)
             norms = found.gradient_norm[~np.isnan(found.gradient_norm)]
             largest = norms.max(initial=0.0)
@@ -166,7 +183,7 @@ class ModelHealthCallback(ExplanationCallback):
                     "histogram_edges": list(health.HISTOGRAM_EDGES),
                     "thresholds": self.thresholds,
                 },
-                found.figures(),
+                figures,
                 {
                     "loss": found.loss,
                     "gradient_norm": found.total_gradient_norm,

@@ -47,6 +47,7 @@ ONCE = {
     "overview_runs": "&p.xai.view=overview",
     "maps_methods": f"&p.xai.view=maps{DIGITS}&p.xai.maps.by=methods",
 }
+FAULTS = {"run_a": "shortcut", "run_b": "leaked_column", "run_c": "dead_layer"}
 # What tells that a view has drawn its data; a state has words of its own.
 DRAWN = ".ov-findings, .ov-fine, canvas, .tx-word"
 WORKING = ".spinner, .face.loading"
@@ -124,6 +125,41 @@ def states(page: Page, url: str) -> None:
         page.unroute(what)
 
 
+def planted(log: Path) -> None:
+    """Three runs of 12 epochs with a fault that begins after the sixth."""
+    import keras
+
+    from benchmarks import planted_faults as faults
+
+    def train(name: str, task: str, clean: faults.Data, bad: faults.Data, *more: object) -> None:
+        keras.utils.set_random_seed(0)
+        model = faults.model_of(task)
+        watched = faults.watchers(faults.Fault(name, task, faults.table), bad, log / name)
+        for data, begin, end in ((clean, 0, 6), (bad, 6, 12)):
+            model.fit(
+                data.x,
+                data.y,
+                batch_size=32,
+                initial_epoch=begin,
+                epochs=end,
+                validation_data=(data.x_val, data.y_val),
+                callbacks=[*watched, *more],
+                verbose=0,
+            )
+
+    rng = np.random.default_rng
+    train("run_a", "digits", faults.patch(rng(1), False), faults.patch(rng(1), True))
+    train("run_b", "table", faults.table(rng(2)), faults.leaked(rng(2)))
+
+    class Kills(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            if epoch == 6:
+                bias = self.model.get_layer("hidden_1").bias
+                bias.assign(np.full(bias.shape, -10.0))
+
+    train("run_c", "table", faults.table(rng(3)), faults.table(rng(3)), Kills())
+
+
 def partial(page: Page, log: Path, scratch: Path) -> None:
     """A log whose newest file of maps, and one in the middle, were deleted."""
     copy = scratch / "partial"
@@ -155,6 +191,12 @@ def main() -> None:
             views(wide, browser.new_page(viewport=NARROW), board.url)
             states(wide, board.url)
         partial(wide, log, Path(scratch))
+        planted(Path(scratch) / "faults")
+        with tensorboard("--logdir", Path(scratch) / "faults") as board:
+            for run, name in FAULTS.items():
+                alone = f"&p.xai.view=overview&p.xai.runs=%5B%22{run}%22%5D"
+                open_at(wide, board.url, alone, "light")
+                save(wide, f"fault_{name}_light")
         nothing = Path(scratch) / "nothing"
         nothing.mkdir()
         with tensorboard("--logdir", nothing) as board:

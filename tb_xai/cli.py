@@ -307,7 +307,7 @@ def _digits(
             ),
             AttributionCallback(log_dir, x[probe], y[probe], method=smooth_grad(), **shared),
             AttributionCallback(log_dir, x[probe], y[probe], method=grad_cam(), **shared),
-            ModelHealthCallback(log_dir, x[held[:64]], y[held[:64]]),
+            ModelHealthCallback(log_dir, x[held[:64]], y[held[:64]], gradient_check=True),
             keras.callbacks.TensorBoard(log_dir),
             _report(keras, show, f"digits{' with shortcut' if shortcut else ''}", epochs),
         ],

@@ -148,6 +148,11 @@ disagree: directions that have less than a tenth of their variance in common."""
 DRIFT = "explanations_move_predictions_still"
 """The rule on drift: `find` also asks that the maps left their noise floor and the seed band."""
 
+WRONG_GRADIENT = 0.1
+"""Relative error of a checked gradient above which it is not the derivative. Rounding errors stay
+below 1e-6, and a kink of one unit in one place, between the two points of a difference, changes a
+small part of the sum; a factor or a sign that is wrong makes 0.5 or more."""
+
 MOST_RUNS = 8
 """Other runs that one run is compared with, in alphabetical order."""
 
@@ -159,7 +164,7 @@ RULES = (
     *("leaked_column", "no_better_than_guess", "not_finite", "not_finite_layers", "one_place"),
     *("reduced_for_budget", "rising_share", "saturated_units", "score_moves_importance_still"),
     *("seeds_disagree", "shortcut", "train_validation_disagree", "unfaithful_explanation"),
-    *("unscaled_feature", "unstable_explanation", "vanishing_gradients"),
+    *("unscaled_feature", "unstable_explanation", "vanishing_gradients", "wrong_gradient"),
 )
 """Names of all rules, as `Finding.rule` and the callbacks' `stop_on` have them."""
 
@@ -1460,6 +1465,43 @@ def _health(table: _Table) -> Iterator[Finding]:
         )
 
 
+def _wrong_gradient(table: _Table) -> Iterator[Finding]:
+    """Layers whose gradient was checked and is not the derivative of the loss."""
+    layers = table.meta.get("layers")
+    if not isinstance(layers, list):
+        return
+    found = [(r.step, r.figures.get("gradient_check")) for r in table.records]
+    checked = [(t, e) for t, e in found if e is not None and e.shape == (len(layers),)]
+    if not checked:
+        return
+    step, errors = checked[-1]
+    where = [int(i) for i in np.flatnonzero(errors > WRONG_GRADIENT)]
+    if not where:
+        return
+    names = [str(layers[i]) for i in where]
+    worst = errors[where].max()
+    yield Finding(
+        "wrong_gradient",
+        "warning",
+        step,
+        table.records[-1].step,
+        table.tag,
+        f"The gradient of {len(names)} of {len(layers)} layers is not the derivative of the loss: "
+        f"it is off by up to {_percent(worst)} from finite differences in float64: "
+        f"{_listed(names)}.",
+        "The fault sits in the last of these layers, in the one behind it, or in the loss: look "
+        "for a custom_gradient, stop_gradient, or rounding there. A straight-through estimator "
+        "differs on purpose.",
+        {
+            "layers": names[:100],
+            "positions": where[:100],
+            "errors": [float(errors[i]) for i in where][:100],
+            **({"name": names[0]} if len(names) == 1 else {}),
+        },
+        "health",
+    )
+
+
 # --- rules about several tags, and several runs -------------------------------------------------
 
 
@@ -1675,7 +1717,7 @@ _RULES: dict[str, tuple[Callable[[_Table], Iterator[Finding]], ...]] = {
         _flips,
         _reduced,
     ),
-    "health": (_health, _reduced),
+    "health": (_health, _wrong_gradient, _reduced),
 }
 
 

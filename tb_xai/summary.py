@@ -987,17 +987,20 @@ class Writer:
                 self._store.put(name, encode_probe(probe))
         return probe.hash
 
-    def scalar(self, tag: str, value: float, step: int, wall_time: float | None = None) -> None:
-        """Write one point of a curve, for TensorBoard's Scalars tab and all that reads scalars."""
+    def scalars(
+        self, values: Mapping[str, float], step: int, wall_time: float | None = None
+    ) -> None:
+        """Write one point of each curve, for the Scalars tab and all that reads scalars."""
         event = event_pb2.Event(
             wall_time=time.time() if wall_time is None else float(wall_time), step=int(step)
         )
-        point = event.summary.value.add(tag=tag)
-        point.metadata.plugin_data.plugin_name = "scalars"
-        point.metadata.data_class = summary_pb2.DATA_CLASS_SCALAR
-        point.tensor.dtype = types_pb2.DT_FLOAT
-        point.tensor.tensor_shape.SetInParent()
-        point.tensor.float_val.append(float(np.float32(value)))
+        for tag, value in values.items():
+            point = event.summary.value.add(tag=tag)
+            point.metadata.plugin_data.plugin_name = "scalars"
+            point.metadata.data_class = summary_pb2.DATA_CLASS_SCALAR
+            point.tensor.dtype = types_pb2.DT_FLOAT
+            point.tensor.tensor_shape.SetInParent()
+            point.tensor.float_val.append(float(np.float32(value)))
         with self._lock:
             self._ready()
             self._append(event.SerializeToString(), sync=False)

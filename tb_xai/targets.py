@@ -18,9 +18,11 @@ none, one unit            the output itself (regression)                   not n
 
 from __future__ import annotations
 
+import contextlib
+import random
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -639,6 +641,17 @@ def _is_list_of_arrays(y: Any) -> bool:
 
 def _first(mask: np.ndarray) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argwhere(mask)[0])
+
+
+@contextlib.contextmanager
+def generators_left_alone() -> Iterator[None]:
+    """Put Python's and NumPy's global generators back, from which training may draw."""
+    ours, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(numpys)  # noqa: NPY002
 
 
 def graph_only() -> None:

@@ -301,6 +301,6 @@ def make_log(
                 shown = {"sum_abs", "entropy", "gap"} & set(record.figures)
                 for name in sorted(shown):
                     mean = float(np.mean(record.figures[name]))
-                    writer.scalar(f"xai/{record.tag}/{name}", mean, step, record.wall_time)
+                    writer.scalars({f"xai/{record.tag}/{name}": mean}, step, record.wall_time)
         writer.close()
     return Path(path)

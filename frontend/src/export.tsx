@@ -27,7 +27,7 @@ export interface Shown {
   lines: readonly string[];
   /** a picture, or an element that is drawn as it stands on screen; without it the whole view is */
   png?: () => Picture | Element | null;
-  /** a picture in lines and words, for print */
+  /** a picture in lines and words, for print; without it the whole view is drawn */
   svg?: () => Picture;
   /** a table whose rows name run, tag and step themselves */
   csv?: () => string;

@@ -537,7 +537,7 @@ def test_hostile_names_are_text(open_tab: Callable[..., Tab]) -> None:
 
 def test_an_empty_log_shows_the_lines_to_add(open_tab: Callable[..., Tab], tmp_path: Path) -> None:
     writer = summary.writer(tmp_path / "run")
-    writer.scalar("loss", 1.0, 0)
+    writer.scalars({"loss": 1.0}, 0)
     writer.close()
     with tensorboard("--logdir", tmp_path) as empty:
         page = open_tab_without_data(open_tab, empty)

@@ -24,6 +24,7 @@ from tb_xai import gradients, reader, targets
 from tb_xai.callbacks import (
     AttributionCallback,
     IntegratedGradientsCallback,
+    ModelHealthCallback,
     PermutationImportanceCallback,
     SaliencyCallback,
 )
@@ -167,7 +168,8 @@ def test_probe_set_stays_when_the_arrays_it_came_from_change(tmp_path: Path) -> 
     changing = keras.callbacks.LambdaCallback(on_epoch_begin=change)
     fit(model, [SaliencyCallback(tmp_path, x, y), changing])
     first, *later = reader.open(tmp_path).records(".", "saliency")
-    assert len(later) == 2 and not x.any()
+    assert len(later) == 2
+    assert not x.any()
     for record in later:
         np.testing.assert_array_equal(record.figures["output"], first.figures["output"])
 
@@ -559,6 +561,7 @@ def run(kind: str, log_dir: Path | None) -> list[np.ndarray]:
             IntegratedGradientsCallback(log_dir, *probe, n_steps=2),
             AttributionCallback(log_dir, *probe, method=gradients.smooth_grad(n_samples=2)),
             PermutationImportanceCallback(log_dir, *probe, n_repeats=2),
+            ModelHealthCallback(log_dir, *probe, gradient_check=kind != "lazy"),
             *([SaliencyCallback(log_dir, *probe, tag="b", every_n_batches=3)] * (kind == "arrays")),
         ]
     )

@@ -712,6 +712,25 @@ def test_layers_that_are_not_healthy_are_named(word: str, rule: str, severity: s
     assert judge(health([word], ["healthy"], [word]))[0].first_step == 2
 
 
+def test_a_checked_gradient_that_is_wrong_is_named() -> None:
+    records = health(["healthy"] * 3, ["healthy"] * 3)
+    assert judge(records) == []
+    for errors, wrong in (
+        ([1e-9, math.nan, 0.099], []),
+        ([0.5, 1e-9, math.nan], [0]),
+        ([0.5, math.inf, 0.1], [0, 1]),
+    ):
+        records[0].figures["gradient_check"] = np.array(errors, np.float32)
+        found = judge(records)
+        assert [f.evidence["positions"] for f in found] == ([wrong] if wrong else [])
+        for f in found:
+            assert (f.rule, f.first_step, f.last_step, f.view) == ("wrong_gradient", 0, 1, "health")
+            assert f.evidence["layers"] == [f"dense_{i}" for i in wrong]
+            assert f"{len(wrong)} of 3 layers" in f.text
+    records[0].figures["gradient_check"] = np.array([1.0], np.float32)  # of other layers
+    assert judge(records) == []
+
+
 def test_health_records_without_words_say_nothing() -> None:
     dead = ["dead", "dead"]
     assert judge(health(dead, layers=None)) == []

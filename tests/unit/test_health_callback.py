@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random as pyrandom
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,7 +233,9 @@ def test_measuring_touches_nothing() -> None:
     losses = list(model.losses)
     random = np.random.get_state()[1].copy()  # noqa: NPY002
     health.measure()(model)(X, Y)
+    pythons = pyrandom.getstate()
     health.gradient_check(model, X[:4], Y[:4], n_checks=2)
+    assert pyrandom.getstate() == pythons
     after = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
     for a, b in zip(state, after, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -360,6 +363,36 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence() -> None:
     refused(lambda: two(TWO[0], Y), "y must have one part for each of the 2 outputs")
     refused(lambda: two(TWO[0], [Y, Y, Y]), "y must have one part for each of the 2 outputs")
     refused(lambda: two(TWO[0], {"other": Y}), "y must name the model's outputs")
+
+
+def test_a_gradient_check_is_logged_once_and_judged(tmp_path: Path) -> None:
+    class Doubled(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return tf.custom_gradient(lambda x: (1.0 * x, lambda g: 2.0 * g))(x)
+
+    for name, between in (("right", layers.Identity()), ("wrong", Doubled())):
+        model = keras.Sequential(
+            [
+                keras.Input((D,)),
+                layers.Dense(4, "tanh", name="a"),
+                between,
+                layers.Dense(3, "softmax", name="b"),
+            ]
+        )
+        callback = ModelHealthCallback(tmp_path / name, X, Y, gradient_check=True)
+        fit(compiled(model), [callback], epochs=2)
+        first, *later = reader.open(tmp_path / name).records(".", "model_health")
+        error = dict(zip(first.meta["layers"], first.figures["gradient_check"], strict=True))
+        assert error["b"] < 1e-6
+        assert (error["a"] > 0.4) if name == "wrong" else (error["a"] < 1e-6)
+        assert len(later) == 2
+        assert not any("gradient_check" in r.figures for r in later)
+        rules = [[f["rule"] for f in record.meta["findings"]] for record in (first, *later)]
+        assert all(("wrong_gradient" in said) == (name == "wrong") for said in rules)
+        log = reader.open(tmp_path / name)
+        assert np.isfinite(log.series(".", "model_health")["gradient_check"]).any(1).tolist() == [
+            *(True, False, False)
+        ]
 
 
 def test_thresholds_and_checks_are_refused_in_a_sentence() -> None:

@@ -589,7 +589,7 @@ def test_the_revision_changes_with_the_answer_and_only_then(tmp_path: Path) -> N
     assert again == {"version": 1, "revision": first["revision"], "unchanged": True}
     assert json.loads(getter(make_plugin(tmp_path))("/index").data) == first
     writer = summary.writer(tmp_path / "a")
-    writer.scalar("xai/saliency/gap", 1.0, 5)
+    writer.scalars({"xai/saliency/gap": 1.0}, 5)
     assert json.loads(get("/index").data) == first
     writer.write(Record("new", 0, 0.0, "importance"))
     writer.close()

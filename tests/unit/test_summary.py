@@ -387,8 +387,8 @@ def test_scalars_are_standard(tmp_path: Path) -> None:
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
     writer = summary.writer(tmp_path)
-    writer.scalar("xai/saliency/gap", 0.25, 3, 1.5)
-    writer.scalar("xai/saliency/gap", math.nan, 4)
+    writer.scalars({"xai/saliency/gap": 0.25}, 3, 1.5)
+    writer.scalars({"xai/saliency/gap": math.nan}, 4)
     writer.close()
     (path,) = (tmp_path / "xai").glob("*tfevents*")
     records, events = PyRecordReader_New(str(path)), []
@@ -593,7 +593,7 @@ def test_remote_directories_work_through_fsspec() -> None:
         assert writer.write_probe(probe) == probe.hash
         for step in range(start, start + 3):
             writer.write(record(step, meta={"probe": probe.hash}))
-            writer.scalar("xai/saliency/gap", 1.0, step)
+            writer.scalars({"xai/saliency/gap": 1.0}, step)
         writer.close()
         writer.close()
     log = reader.open("memory://test-summary/logs")

@@ -4,7 +4,8 @@ import { useState } from "preact/hooks";
 import { messageOf } from "../async";
 import { copy } from "../lines";
 import type { Picture, Shown } from "../export";
-import { svgOf } from "./svg";
+import { drawElement } from "./page";
+import { svgOf, type Recorder } from "./svg";
 import { addressWith, readHash } from "../host";
 import { currentLink } from "../state";
 import { writeLink } from "../url";
@@ -104,10 +105,26 @@ function copyOf(element: Element): Element {
   return made;
 }
 
+const sizeOf = (element: Element): readonly [number, number] => {
+  const { width, height } = element.getBoundingClientRect();
+  return [Math.ceil(Math.max(element.scrollWidth, width)), Math.ceil(Math.max(element.scrollHeight, height))];
+};
+
+/** The same in lines and words; it can be drawn as SVG alone. */
+function linesOf(element: Element): Picture {
+  const [width, height] = sizeOf(element);
+  return { width, height, draw: (ctx) => drawElement(ctx as unknown as Recorder, element) };
+}
+
+function viewOnScreen(): Element {
+  const found = document.querySelector("#page");
+  if (!found) throw new Error("Nothing is drawn yet");
+  return found;
+}
+
 /** An element as it stands on screen, with all that scrolls inside of its box. */
 async function pictureOf(element: Element): Promise<Picture> {
-  const width = Math.ceil(Math.max(element.scrollWidth, element.getBoundingClientRect().width));
-  const height = Math.ceil(Math.max(element.scrollHeight, element.getBoundingClientRect().height));
+  const [width, height] = sizeOf(element);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("width", String(width));
   svg.setAttribute("height", String(height));
@@ -129,8 +146,7 @@ async function pictureOf(element: Element): Promise<Picture> {
 }
 
 async function png(shown: Shown): Promise<Blob> {
-  const found = shown.png?.() ?? document.querySelector("#page");
-  if (!found) throw new Error("Nothing is drawn yet");
+  const found = shown.png?.() ?? viewOnScreen();
   const { width, height, draw } = printed(shown, found instanceof Element ? await pictureOf(found) : found);
   const ratio = Math.min(SHARP, LONGEST / Math.max(width, height));
   const canvas = document.createElement("canvas");
@@ -161,9 +177,7 @@ async function fileOf(kind: Kind, shown: Shown): Promise<Blob> {
     const answer = { title: shown.title, shown: shown.lines, link: linkHere(), data: shown.json?.() ?? null };
     return new Blob([JSON.stringify(answer, plain, 1)], { type: "application/json" });
   }
-  const { svg } = shown;
-  if (!svg) throw new Error("This view has no SVG");
-  const { width, height, draw } = printed(shown, svg());
+  const { width, height, draw } = printed(shown, shown.svg?.() ?? linesOf(viewOnScreen()));
   return new Blob([svgOf(width, height, draw)], { type: "image/svg+xml" });
 }
 
@@ -178,8 +192,7 @@ const WHAT: Readonly<Record<Kind, string>> = {
 export function Choices({ of }: { of: Shown | null }): JSX.Element {
   const [said, say] = useState("");
   const shown: Shown = of ?? { name: "tb_xai", title: document.title, lines: [] };
-  const kinds: Kind[] = ["PNG"];
-  if (shown.svg) kinds.push("SVG");
+  const kinds: Kind[] = ["PNG", "SVG"];
   if (shown.csv) kinds.push("CSV");
   if (shown.json) kinds.push("JSON");
   const take = async (kind: Kind): Promise<void> => {

@@ -28,7 +28,7 @@ function addressOf(source: CanvasImageSource, from: readonly number[], width: nu
   return canvas.toDataURL();
 }
 
-class Recorder {
+export class Recorder {
   fillStyle = "#000";
   strokeStyle = "#000";
   lineWidth = 1;
@@ -130,17 +130,24 @@ class Recorder {
     return `x="${round(x)}" y="${round(y)}" width="${round(Math.max(0, w))}" height="${round(Math.max(0, h))}"`;
   }
 
+  /** A whole SVG inside of this one. */
+  nest(svg: string): void {
+    this.put("g", "", svg);
+  }
+
   measureText(text: string): TextMetrics {
     if (!this.ruler) return { width: 6 * text.length } as TextMetrics;
     this.ruler.font = this.font;
     return this.ruler.measureText(text);
   }
-  fillText(text: string, x: number, y: number): void {
+  fillText(text: string, x: number, y: number, most = Infinity): void {
+    const squeezed =
+      this.measureText(text).width > most ? ` textLength="${round(most)}" lengthAdjust="spacingAndGlyphs"` : "";
     const anchor = ANCHORS[this.textAlign] ?? "start";
     const baseline = BASELINES[this.textBaseline] ?? "auto";
     this.put(
       "text",
-      `x="${round(x)}" y="${round(y)}" fill="${this.fillStyle}" text-anchor="${anchor}" dominant-baseline="${baseline}" ` +
+      `x="${round(x)}" y="${round(y)}" fill="${this.fillStyle}" text-anchor="${anchor}" dominant-baseline="${baseline}"${squeezed} ` +
         `style="font:${escape(this.font)}"`,
       escape(text),
     );

@@ -55,6 +55,34 @@ function paint(canvas: HTMLCanvasElement | null, [width, height]: readonly [numb
   draw(ctx, width, height);
 }
 
+/** Milliseconds of one frame that charts may draw in; what is left comes in the next. */
+const FRAME = 12;
+const waiting = new Set<() => void>();
+let began = 0;
+let asked = 0;
+
+function drawWaiting(): void {
+  asked = 0;
+  began = performance.now();
+  for (const task of waiting) {
+    waiting.delete(task);
+    task();
+    if (performance.now() - began > FRAME) break;
+  }
+  if (waiting.size) asked = requestAnimationFrame(drawWaiting);
+}
+
+/** Draws now while a frame has time, else in one of the next frames, in the order of asking; gives a way to call it off. */
+function inTurn(task: () => void): () => void {
+  if (!asked) {
+    began = performance.now();
+    asked = requestAnimationFrame(drawWaiting);
+  }
+  if (!waiting.size && performance.now() - began <= FRAME) task();
+  else waiting.add(task);
+  return () => waiting.delete(task);
+}
+
 interface Pointers {
   /** pointer over the chart, in CSS pixels; and gone */
   onHover?: (x: number, y: number, size: readonly [number, number]) => void;
@@ -85,7 +113,7 @@ export function Chart({ name, label, class: kind = "", style, draw, over, ...poi
   const calls = useRef<Pointers>(pointers);
   calls.current = pointers;
   const size = useSize(box);
-  useLayoutEffect(() => paint(base.current, size, draw), [size, draw]);
+  useLayoutEffect(() => inTurn(() => paint(base.current, size, draw)), [size, draw]);
   useEffect(() => effect(() => paint(top.current, size, over)), [size, over]);
   useEffect(() => {
     if (name === undefined) return;

@@ -16,6 +16,9 @@ async function load(run: string, info: TagInfo, signal: AbortSignal): Promise<He
     answer = await fetchSeries(run, info.name, signal, { figure: key });
     for (const [name, array] of answer.arrays) arrays.set(name, array);
   }
+  // Only what was checked has it, and only its first step.
+  const checked = await fetchSeries(run, info.name, signal, { figure: "gradient_check" }).catch(() => null);
+  for (const [name, array] of checked?.arrays ?? []) arrays.set(name, array);
   if (!answer) throw new Error("There must be measures.");
   return healthOf(run, info.name, { ...answer, arrays });
 }

@@ -125,3 +125,9 @@ export function verdicts(health: Health): Verdict[] {
     (a, b) => gravity(a.state) - gravity(b.state) || Number(a.over) - Number(b.over) || a.first - b.first,
   );
 }
+
+/** What an error of the gradient check says: its mark, its words, and whether something is wrong. */
+export function checkWord(error: number): readonly [mark: string, word: string, bad: boolean] {
+  if (!(error <= 0.1)) return ["✕", "not the derivative", true];
+  return error > 1e-6 ? ["~", "a kink nearby", false] : ["✓", "right", false];
+}

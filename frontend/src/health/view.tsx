@@ -6,11 +6,11 @@ import { axisAvailable, axisValues, edges } from "../features/axis";
 import { useTheme } from "../features/chart";
 import { versionOf } from "../features/load";
 import { plural } from "../features/words";
-import { Lines } from "../lines";
 import { addressWith } from "../host";
 import { Swatch } from "../swatch";
 import { axis, moveTo, run, showRun, shownRuns, step, tag } from "../state";
 import { adopt } from "../style";
+import { Check } from "./check";
 import { choose, chosen, measureKey } from "./choice";
 import { boundWords, Facts, MeasureLines } from "./detail";
 import css from "./health.css?inline";
@@ -26,10 +26,6 @@ import { type Ink } from "./paint";
 import { gravity, isBad, markOf, meaning, STATES, verdicts } from "./states";
 
 adopt(css);
-
-const CHECK = `from tb_xai import health
-
-health.gradient_check(model, x[:32], y[:32])  # {layer: worst relative error}; below 1e-6 is right`;
 
 const NAMED = 8;
 
@@ -247,14 +243,7 @@ function Panels({ loaded, version }: { loaded: Loaded; version: string }): JSX.E
           <Facts {...shared} />
           <MeasureLines {...shared} others={others} beside={beside} measure={measure} ruler={ruler} />
           <Histogram {...shared} version={version} />
-          <details class="hx-check">
-            <summary>Is the gradient itself right?</summary>
-            <p>
-              Layers and losses of your own can be compared with finite differences in float64. This is not logged; run
-              it once:
-            </p>
-            <Lines code={CHECK} />
-          </details>
+          <Check health={health} />
         </aside>
         <Marks all={all} />
       </div>

@@ -193,6 +193,13 @@ export function evidenceOf(finding: Finding): Evidence {
   const { rule, evidence } = finding;
   const place = placeOf(finding);
   if (place) return place;
+  if (rule === "wrong_gradient")
+    return {
+      draw: "columns",
+      title: "relative error of each layer’s gradient",
+      figure: "gradient_check",
+      marked: numbers(evidence["positions"]),
+    };
   const layers = names(evidence["layers"]);
   if (finding.view === "health" && layers.length) return { draw: "layers", names: layers };
   const feature = typeof evidence["feature"] === "number" ? evidence["feature"] : null;

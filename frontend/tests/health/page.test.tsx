@@ -32,6 +32,7 @@ const ABOUT = {
 };
 const steps = BigInt64Array.from(STEPS, BigInt);
 
+let checked: Float32Array | null = null;
 let refused: string | null = null;
 let about: Record<string, unknown> = ABOUT;
 function answer({ route, query }: Asked): Response {
@@ -47,6 +48,7 @@ function answer({ route, query }: Asked): Response {
         steps: [[4], steps],
         gradient_norm: [[4, 3], Float32Array.from(NORMS)],
         weight_norm: [[4, 3], new Float32Array(12).fill(3)],
+        ...(checked && { gradient_check: [[4, 3], checked] }),
         dead: [[4, 3], Float32Array.of(0, 0, 0, 0, 0.25, 0, 0, 1, 0, 0, 1, NaN)],
       },
       about,
@@ -69,6 +71,7 @@ beforeEach(() => {
   root = document.createElement("div");
   document.body.append(root);
   refused = null;
+  checked = null;
   about = ABOUT;
   serve(answer);
   state.applyLink(new Map([["view", "health"]]));
@@ -89,7 +92,20 @@ describe("the health view", () => {
     expect(root.querySelectorAll("[role=grid]")).toHaveLength(2);
     expect(root.querySelector(".hx-facts")?.textContent).toContain("0 of 64 examples");
     expect(text()).toContain("Is the gradient itself right?");
-    expect(text()).toContain("health.gradient_check(model, x[:32], y[:32])");
+    expect(text()).toContain("gradient_check=True");
+  });
+
+  it("says of which layer the gradient was wrong, where it was checked", async () => {
+    checked = Float32Array.of(3e-9, 0.66, NaN, ...new Array<number>(9).fill(NaN));
+    await draw();
+    const rows = [...root.querySelectorAll(".hx-check tr")].map((row) =>
+      [...row.children].map((cell) => cell.textContent.trim()),
+    );
+    expect(rows).toEqual([
+      ["backbone/conv_b", "0.66", "✕ not the derivative"],
+      ["dense", "3.0e−9", "✓ right"],
+    ]);
+    expect(root.querySelector(".hx-check")?.textContent).toContain("step 0");
   });
 
   it("leads from a layer's name to its first bad step, and arrows go on from there", async () => {

@@ -170,6 +170,7 @@ export function exportOf(all: Seen): Shown {
     title: `${minus ? `Difference to ${minus}` : "Maps"} by ${all.by}`,
     lines: seen(...scale, ...(label ? [`Label: ${className(all.probe, Number(label))}`] : [])),
     png: () => pictureOf(all),
+    svg: () => pictureOf(all),
     csv: () => csvOf(all),
     json: () => mapsOf(all),
   };
