@@ -204,6 +204,7 @@ class Judge:
         self._panel: quality.panel | None = None
         self._at = np.arange(0)
         self._turns: dict[str, int] = {}
+        self._waiting: dict[str, str] = {}  # why a figure that is defined is not there at a step
         self.period = 1
 
     def __call__(self, a: gradients.Attribution) -> Judged:
@@ -220,13 +221,7 @@ class Judge:
         self._look(maps, found, reasons)
         asked = self._asked(a, values, maps)
         found.figures |= asked
-        for figure in _all({name: _OF[name] for name in self._turns}):
-            if figure not in asked:
-                reasons.setdefault(
-                    figure,
-                    f"Measured at one of {self.period} steps, in turn with others, so that all "
-                    "cost no more than the explanation.",
-                )
+        reasons |= {figure: why for figure, why in self._waiting.items() if figure not in asked}
         for figure in self._reasons:
             found.figures.setdefault(figure, np.full(self._n, np.nan))
         if isinstance(a, cam.KernelAttribution):  # rows are filters, not examples
@@ -363,6 +358,11 @@ class Judge:
             spent += 4 * small + (again if name == "max_sensitivity" else ROWS[name] * m)
             self._turns[name] = 0 if self._full else math.ceil(spent / pays) - 1
         self.period = 1 if self._full else max(1, math.ceil(spent / pays))
+        self._waiting = dict.fromkeys(
+            (f for f in _all({name: _OF[name] for name in self._turns}) if f not in self._reasons),
+            f"Measured at one of {self.period} steps, in turn with others, so that all cost no "
+            "more than the explanation.",
+        )
         if every:
             batch = self._batch_size or gradients.BATCH_SIZE * small
             self._panel = quality.panel(

@@ -904,7 +904,8 @@ class randomised:  # noqa: N801
         return self._ranks.spearman(self._of_chosen(values))
 
     def _of_chosen(self, values: Any) -> Floats:
-        parts = [part for part in keras.tree.flatten(values) if part is not None]
+        alone = isinstance(values, np.ndarray)
+        parts = [values] if alone else [p for p in keras.tree.flatten(values) if p is not None]
         return _whole([np.asarray(part)[self._chosen] for part in parts])
 
 
@@ -1095,7 +1096,8 @@ def _shares(flat: Floats) -> Floats:
     """Magnitudes that add up to 1; NaN throughout where they cannot."""
     magnitude = np.abs(flat)
     top = magnitude.max(axis=1, keepdims=True)
-    scaled = _divide(magnitude, top)
+    plain = bool(np.isfinite(top).all() and top.all())
+    scaled = magnitude / top if plain else _divide(magnitude, top)
     return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
 
 
@@ -1568,7 +1570,8 @@ class _Ranks:
     """
 
     def __init__(self, flat: Floats, where: Bools | None = None) -> None:
-        self._where = where
+        self._where = None if where is None or where.all() else where
+        self._rows = np.arange(len(flat))[:, None]
         order, ranks = self._ranked(flat)
         self._ranks = np.empty_like(ranks)
         np.put_along_axis(self._ranks, order, ranks, axis=1)
@@ -1576,7 +1579,7 @@ class _Ranks:
     def spearman(self, flat: Floats) -> Floats:
         """Return Spearman's correlation with other values; NaN where either gives no order."""
         order, ranks = self._ranked(flat)
-        both = (ranks * np.take_along_axis(self._ranks, order, axis=1)).sum(axis=1)
+        both = (ranks * self._ranks[self._rows, order]).sum(axis=1)
         return np.asarray(np.clip(both, -1.0, 1.0), np.float64)
 
     def _ranked(self, flat: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -1590,7 +1593,7 @@ class _Ranks:
             out = m - where.sum(axis=1, keepdims=True)
             fine &= out[:, 0] <= m - FEWEST_COMPARED
         order = np.argsort(flat, axis=1)
-        ascending = np.take_along_axis(flat, order, axis=1)
+        ascending = flat[self._rows, order]
         new = ascending[:, 1:] != ascending[:, :-1]
         place: Any = np.broadcast_to(np.arange(m, dtype=np.float32), (n, m))
         if not new.all():  # tied values share the mean of their places
