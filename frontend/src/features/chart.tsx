@@ -57,6 +57,8 @@ function paint(canvas: HTMLCanvasElement | null, [width, height]: readonly [numb
 
 /** Milliseconds of one frame that charts may draw in; what is left comes in the next. */
 const FRAME = 12;
+/** Mark in the browser's time line: no chart waits to be drawn. */
+const DRAWN = "tb-xai charts drawn";
 const waiting = new Set<() => void>();
 let began = 0;
 let asked = 0;
@@ -70,6 +72,10 @@ function drawWaiting(): void {
     if (performance.now() - began > FRAME) break;
   }
   if (waiting.size) asked = requestAnimationFrame(drawWaiting);
+  else {
+    performance.clearMarks(DRAWN);
+    performance.mark(DRAWN);
+  }
 }
 
 /** Draws now while a frame has time, else in one of the next frames, in the order of asking; gives a way to call it off. */
