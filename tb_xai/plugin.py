@@ -486,18 +486,28 @@ def _shrink(maps: np.ndarray, size: int) -> np.ndarray:
     block = math.ceil(max(h, w, 1) / size)
     if block == 1 or 0 in maps.shape:
         return maps
-    rows, columns = np.arange(0, h, block), np.arange(0, w, block)
-
-    def blocks(values: np.ndarray) -> np.ndarray:
-        summed: np.ndarray = np.add.reduceat(np.add.reduceat(values, rows, axis=1), columns, axis=2)
-        return summed
-
     finite = np.isfinite(maps)
-    count = blocks(finite.astype(np.float32))
-    total = blocks(np.where(finite, maps, 0).astype(np.float64))
+    if finite.all():
+        total = _summed(_summed(maps, block, 1), block, 2)
+        lengths = [np.minimum(block, side - np.arange(0, side, block)) for side in (h, w)]
+        count = np.outer(*lengths).reshape(1, *total.shape[1:3], *[1] * (maps.ndim - 3))
+    else:
+        total = _summed(_summed(np.where(finite, maps, 0), block, 1), block, 2)
+        count = _summed(_summed(finite, block, 1), block, 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         shrunk: np.ndarray = (total / count).astype(np.float32)
     return shrunk
+
+
+def _summed(values: np.ndarray, block: int, axis: int) -> np.ndarray:
+    """Sums of so many neighbours along an axis, the last of what is left, in float64."""
+    shape = list(values.shape)
+    shape[axis] = math.ceil(shape[axis] / block)
+    total = np.zeros(shape)
+    for first in range(min(block, values.shape[axis])):
+        part = values[(slice(None),) * axis + (slice(first, None, block),)]
+        total[(slice(None),) * axis + (slice(part.shape[axis]),)] += part
+    return total
 
 
 def _quantize(maps: np.ndarray, signed: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -526,14 +526,14 @@ class _Safetensors:
         outside = [i for i in examples if not 0 <= i < n]
         if outside:
             raise DamagedError(f"example must be below {n}. Received: {outside[0]}")
-        out = np.empty((len(examples), *row_shape), tensor.dtype)
         row = (tensor.stop - tensor.start) // n if n else 0
-        for at, first, count in _runs(examples):
+        parts = []
+        for first, count in _runs(examples):
             start = tensor.start + first * row
-            out[at : at + count] = self._rows(
-                tensor, start, start + count * row, (count, *row_shape)
-            )
-        return out
+            parts.append(self._rows(tensor, start, start + count * row, (count, *row_shape)))
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts or [np.empty((0, *row_shape), tensor.dtype)])
 
     def _rows(self, tensor: _Tensor, start: int, stop: int, shape: tuple[int, ...]) -> np.ndarray:
         data = self._read(start, stop - start)
@@ -558,14 +558,14 @@ def _tensor(entry: Any, base: int, size: int) -> _Tensor:
     return _Tensor(dtype, shape, base + start, base + stop)
 
 
-def _runs(examples: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Neighbours, to read in one piece, as `(position in the answer, first, count)`."""
+def _runs(examples: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Neighbours, to read in one piece, as `(first, count)`."""
     at = 0
     while at < len(examples):
         count = 1
         while at + count < len(examples) and examples[at + count] == examples[at] + count:
             count += 1
-        yield at, examples[at], count
+        yield examples[at], count
         at += count
 
 
