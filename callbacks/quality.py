@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -659,6 +660,13 @@ def _enlarged(values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return found
 
 
+@functools.cache
+def _edges(side: int, count: int) -> np.ndarray:
+    """Where each of so many equal parts of a side begins."""
+    edges: np.ndarray = np.linspace(0, side, count + 1).round().astype(np.int64)[:-1]
+    return edges
+
+
 def _cells(part: np.ndarray, *, signed: bool = False) -> np.ndarray:
     """Share of |values| in each cell of the grid, row by row; NaN where there are none.
 
@@ -671,8 +679,7 @@ def _cells(part: np.ndarray, *, signed: bool = False) -> np.ndarray:
     if cells.ndim == 4:
         cells = cells.sum(axis=3)
     for axis, count in enumerate(GRID, start=1):
-        edges = np.linspace(0, cells.shape[axis], count + 1).round().astype(np.int64)[:-1]
-        cells = np.add.reduceat(cells, edges, axis=axis)
+        cells = np.add.reduceat(cells, _edges(cells.shape[axis], count), axis=axis)
     flat = cells.reshape(len(cells), -1)
     found: np.ndarray = np.full_like(flat, np.nan)
     np.divide(flat, total, out=found, where=total > 0)

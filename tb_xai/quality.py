@@ -1077,7 +1077,7 @@ def _flat(values: npt.ArrayLike) -> Floats:
 
 def _divide(a: Any, b: Any, otherwise: float = np.nan) -> Floats:
     """Return a / b, `otherwise` where b is zero, NaN where either is not finite."""
-    a, b = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     fine = np.isfinite(a) & np.isfinite(b)
     result = np.where(fine, otherwise, np.nan)
     return np.asarray(np.divide(a, b, out=result, where=fine & (b != 0)))
@@ -1572,6 +1572,7 @@ class _Ranks:
     def __init__(self, flat: Floats, where: Bools | None = None) -> None:
         self._where = None if where is None or where.all() else where
         self._rows = np.arange(len(flat))[:, None]
+        self._places = np.broadcast_to(np.arange(flat.shape[1], dtype=np.float32), flat.shape)
         order, ranks = self._ranked(flat)
         self._ranks = np.empty_like(ranks)
         np.put_along_axis(self._ranks, order, ranks, axis=1)
@@ -1595,7 +1596,7 @@ class _Ranks:
         order = np.argsort(flat, axis=1)
         ascending = flat[self._rows, order]
         new = ascending[:, 1:] != ascending[:, :-1]
-        place: Any = np.broadcast_to(np.arange(m, dtype=np.float32), (n, m))
+        place: Any = self._places
         if not new.all():  # tied values share the mean of their places
             edge = np.ones((n, 1), np.bool_)
             first = np.where(np.append(edge, new, axis=1), place, 0)
