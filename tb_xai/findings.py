@@ -19,7 +19,7 @@ Every threshold is a constant of this module with its reason; docs/findings.md l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +57,9 @@ LATE = 0.25
 FLIPPING_EXAMPLES = 0.2
 """Share of examples that late flip back to a class they had before, which is a warning. Examples
 that flip once may just have been learned, and a few that go to and fro are borderline cases."""
+
+FEW_FLIPS = 0.05
+"""Share of examples below which it is not worth a word that their class still changes late."""
 
 FADED = 1e-3
 """Median strength, relative to the strongest step of the run, below which explanations faded:
@@ -243,7 +246,30 @@ def find(log: Log, run: str, until: int | None = None) -> list[Finding]:
         (f.tag if f.rule != "class_flips" else str(f.evidence), f.rule, f.evidence.get("name")): f
         for f in reversed(found)
     }
-    return _sorted(list(unique.values()))
+    return _sorted(_causes_first(list(unique.values())))
+
+
+_CAUSES = ("not_finite_layers", "exploding_gradients", "dead_units")
+_EFFECTS = ("all_zero", "faded", "no_better_than_guess", "vanishing_gradients", "saturated_units")
+
+
+def _causes_first(found: list[Finding]) -> list[Finding]:
+    """Say of what follows from broken layers that it does; a cause is as grave as its effects."""
+    causes = [f for f in found if f.rule in _CAUSES]
+    told = []
+    for f in found:
+        cause = next((c for c in causes if c.first_step <= f.first_step), None)
+        if f.rule in _EFFECTS and cause is not None:
+            names = _listed([str(name) for name in cause.evidence["layers"]])
+            hint = f"It may follow from {names}, see above: mend that first."
+            f = replace(f, try_next=hint, evidence={**f.evidence, "cause": cause.rule})  # noqa: PLW2901
+        told.append(f)
+    effects = [f for f in told if "cause" in f.evidence]
+    for i, f in enumerate(told):
+        grave = {e.severity for e in effects if f in causes and e.first_step >= f.first_step}
+        if "alarm" in grave:
+            told[i] = replace(f, severity="alarm")
+    return told
 
 
 def _left_noise(log: Log, run: str, table: _Table, finding: Finding) -> bool:
@@ -339,7 +365,10 @@ def judge(
 
 
 def _sorted(found: list[Finding]) -> list[Finding]:
-    return sorted(found, key=lambda f: (_SEVERITIES.index(f.severity), f.first_step, f.tag, f.rule))
+    def key(f: Finding) -> tuple[Any, ...]:
+        return (_SEVERITIES.index(f.severity), "cause" in f.evidence, f.first_step, f.tag, f.rule)
+
+    return sorted(found, key=key)
 
 
 def _example_names(log: Log, run: str, records: Sequence[Record]) -> list[str] | None:
@@ -985,9 +1014,9 @@ def _flips(table: _Table) -> Iterator[Finding]:
     known = (predicted[1:] >= 0) & (predicted[:-1] >= 0)
     flips = (known & (predicted[1:] != predicted[:-1]))[-late:]
     where = [int(i) for i in np.flatnonzero(flips.any(axis=0))]
-    if not where:
-        return
     n = predicted.shape[1]
+    if len(where) < FEW_FLIPS * n:
+        return
     turns = known & (predicted[1:] != predicted[:-1])
     back = np.zeros(n, bool)
     for t in np.flatnonzero(flips.any(axis=1)) + len(steps) - late:
@@ -1147,10 +1176,12 @@ def _one_place(table: _Table) -> Iterator[Finding]:
     if whole and not cell[0] and cell[1] > share[-1].mean() / 2:
         whole, _, first, where, share = cell
     name, mean = "border" if whole else _cell(where[0], h, w), share.mean(axis=1)
+    count, area = int((share[-1] > 0).sum()), _percent(len(where) / (h * w))
     what = (
-        f"{_percent(mean[-1])} of all evidence is net evidence for the label from there"
+        f"On balance {_percent(mean[-1])} of all evidence speaks for the label from there, in "
+        f"{count} of {len(share[-1])} examples; it is {area} of the picture."
         if additive
-        else f"{_percent(mean[-1])} of each explanation lie there"
+        else f"{_percent(mean[-1])} of each explanation lie there, on {area} of the picture."
     )
     yield Finding(
         "one_place",
@@ -1158,8 +1189,7 @@ def _one_place(table: _Table) -> Iterator[Finding]:
         steps[first],
         steps[-1],
         table.tag,
-        f"The same place decides in all pictures since step {steps[first]}: the {name}. "
-        f"{what}, in {_percent(float((share[-1] > 0).mean()))} of the examples.",
+        f"The same place matters in all pictures since step {steps[first]}: the {name}. {what}",
         "Look whether a mark, a frame or a watermark there goes with the label; cover it in the "
         "data and train again.",
         {
@@ -1169,6 +1199,7 @@ def _one_place(table: _Table) -> Iterator[Finding]:
             "share_first": float(mean[0]),
             "share": float(mean[-1]),
             "examples": [int(i) for i in np.argsort(-share[-1])[:20]],
+            "count": count,
         },
         "maps",
     )

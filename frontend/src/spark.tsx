@@ -48,7 +48,7 @@ export function Spark({
   range?: readonly [number, number];
   /** where the scale begins at the latest */
   floor?: number | undefined;
-  /** what stands below its ends; without, its range */
+  /** what stands below its ends; without, the steps, and its range behind its title */
   ends?: readonly [string, string];
 }): JSX.Element {
   const finite = values.filter(Number.isFinite);
@@ -67,6 +67,12 @@ export function Spark({
     <figure class="spark">
       <figcaption>
         {title} <b>{here}</b>
+        {!ends && finite.length > 1 && (
+          <small class="dim">
+            {" "}
+            ({format(low)} to {format(high)})
+          </small>
+        )}
       </figcaption>
       <svg
         viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
@@ -81,8 +87,8 @@ export function Spark({
         {now !== undefined && Number.isFinite(now) && <circle cx={x(cursor)} cy={y(now)} r={3.5} />}
       </svg>
       <span class="dim ends" aria-hidden="true">
-        <span>{ends?.[0] ?? `min ${format(low)}`}</span>
-        <span>{ends?.[1] ?? `max ${format(high)}`}</span>
+        <span>{ends?.[0] ?? `step ${steps[0] ?? ""}`}</span>
+        <span>{ends?.[1] ?? `step ${steps.at(-1) ?? ""}`}</span>
       </span>
     </figure>
   );

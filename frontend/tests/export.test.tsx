@@ -148,17 +148,17 @@ describe("the control", () => {
     };
     await act(() => render(<Choices of={shown} />, root));
     const buttons = [...root.querySelectorAll("button")];
-    expect(buttons.map((one) => one.textContent)).toEqual(["PNG", "CSV", "JSON", "Copy link"]);
+    expect(buttons.map((one) => one.textContent)).toEqual(["PNG", "SVG", "CSV", "JSON", "Copy link"]);
     expect(root.textContent).toContain("Run: r");
     await act(async () => {
-      buttons[1]?.click();
+      buttons[2]?.click();
       await settle();
     });
     expect(root.querySelector("[role=status]")?.textContent).toBe("No CSV: too large");
     const saved: Blob[] = [];
     vi.spyOn(URL, "createObjectURL").mockImplementation((blob) => `blob:${saved.push(blob as Blob)}`);
     await act(async () => {
-      buttons[2]?.click();
+      buttons[3]?.click();
       await settle();
     });
     const answer = JSON.parse((await saved[0]?.text()) ?? "") as Record<string, unknown>;

@@ -166,6 +166,16 @@ class Tab:
         """The frame of the page itself."""
         return next(f for f in self.page.frames if "plugin_entry.html?name=xai" in f.url)
 
+    def take(self, kind: str) -> bytes:
+        """Save a file through the Export control."""
+        panel = self.frame.get_by_role("dialog", name="Export")
+        if not panel.is_visible():
+            self.frame.get_by_role("button", name="Export").click()
+        with self.page.expect_download(timeout=20_000) as found:
+            panel.get_by_role("button", name=kind, exact=True).click()
+        assert re.fullmatch(rf"[\w.-]+\.{kind.lower()}", found.value.suggested_filename)
+        return Path(found.value.path()).read_bytes()
+
     def axe(self) -> list[dict[str, Any]]:
         """What axe finds wrong with the page as it stands."""
         if not AXE.is_file():

@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Download, Error, Route, expect
+from playwright.sync_api import Browser, Error, Route, expect
 
 from tb_xai import summary
 from tb_xai.summary import Probe, Record
@@ -106,44 +106,31 @@ def drawn(tab: Tab) -> None:
     tab.page.wait_for_timeout(400)
 
 
-def take(tab: Tab, kind: str) -> bytes:
-    """Save a file through the Export control."""
-    panel = tab.frame.get_by_role("dialog", name="Export")
-    if not panel.is_visible():
-        tab.frame.get_by_role("button", name="Export").click()
-    with tab.page.expect_download(timeout=20_000) as found:
-        panel.get_by_role("button", name=kind, exact=True).click()
-    download: Download = found.value
-    assert download.suggested_filename.endswith(kind.lower())
-    assert re.match(r"[\w.-]+$", download.suggested_filename)
-    return Path(download.path()).read_bytes()
-
-
 def test_what_is_seen_is_exported_with_run_tag_step_and_scale(
     open_tab: Callable[..., Tab],  # noqa: F811
     board: Board,
 ) -> None:
     tab = open_tab(IMPORTANCE + link(run="wide-seed1", step="20"), url=board.url)
     drawn(tab)
-    table = list(csv.DictReader(io.StringIO(take(tab, "CSV").decode())))
+    table = list(csv.DictReader(io.StringIO(tab.take("CSV").decode())))
     assert {row["run"] for row in table} == set(RUNS)
     assert {row["tag"] for row in table} == {"permutation_importance"}
     assert {row["step"] for row in table} == {"0", "10", "20", "30", "40"}
     there = [r for r in table if (r["run"], r["step"], r["feature"]) == (RUNS[1], "20", "id")]
     np.testing.assert_allclose(float(there[0]["mean"]), 1.0 * 0.7 * 0.31, rtol=1e-5)
 
-    answer = json.loads(take(tab, "JSON"))
+    answer = json.loads(tab.take("JSON"))
     assert answer["data"]["runs"][0]["run"] == "wide-seed1"
     assert "Cursor: step 20" in " ".join(answer["shown"])
     assert "p.xai.step=20" in answer["link"]
 
-    svg = take(tab, "SVG").decode()
+    svg = tab.take("SVG").decode()
     words = " ".join("".join(e.itertext()) for e in ET.fromstring(svg).iter())
     for word in ("wide-seed1", "permutation_importance", "step 20", "increase of log_loss", "id"):
         assert word in words, word
     assert svg.count("<path") > 20
 
-    picture = Image.open(io.BytesIO(take(tab, "PNG")))
+    picture = Image.open(io.BytesIO(tab.take("PNG")))
     assert picture.width >= 2 * 1000, "two dots a pixel"
     pixels = np.asarray(picture.convert("RGB"), int)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100, "charts and words are in it"
@@ -159,7 +146,7 @@ def test_every_view_gives_a_picture(
     tab = open_tab(url=board.url)
     tab.view(view)
     tab.page.wait_for_timeout(2500)
-    picture = Image.open(io.BytesIO(take(tab, "PNG")))
+    picture = Image.open(io.BytesIO(tab.take("PNG")))
     pixels = np.asarray(picture.convert("RGB"), int)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
 

@@ -67,6 +67,8 @@ def record(row: int, faulty: bool) -> summary.Record:
     }  # fmt: skip
     arrays = {name: np.asarray(value, np.float32) for name, value in figures.items()}
     arrays["not_finite"] = np.zeros(4, np.int32)
+    if row == 0 and faulty:
+        arrays["gradient_check"] = np.array([0.66, 3e-4, 2e-9, np.nan], np.float32)
     return summary.Record("model_health", STEPS[row], 1.7e9 + row, "health", meta, arrays)
 
 
@@ -102,12 +104,25 @@ def open_tab(browser: Browser, board: Board) -> Iterator[Callable[..., Tab]]:  #
 ONE = link(runs="%5B%22dies%22%5D")
 
 
+def test_a_gradient_that_was_checked_has_its_words(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab("&p.xai.run=dies")
+    rows = tab.frame.get_by_role("region", name="Gradient check").get_by_role("row")
+    assert [row.split("\t") for row in rows.all_inner_texts()] == [
+        ["conv_a", "0.66", "✕ not the derivative"],
+        ["backbone/conv_b", "0.0003", "~ a kink nearby"],
+        ["<b>neck</b>", "2.0e−9", "✓ right"],
+    ]
+    tab = open_tab("&p.xai.run=fine")
+    tab.frame.get_by_text("Is the gradient itself right?").click()
+    expect(tab.frame.get_by_text("gradient_check=True")).to_be_visible()
+
+
 def test_the_screen_says_which_layer_died_and_when(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab()
     verdicts = tab.frame.locator(".hx-verdicts").first
     expect(verdicts).to_contain_text(re.compile(r"dead from step 30\s*:\s*backbone/conv_b"))
     expect(tab.frame.get_by_text("All 4 layers healthy at all 6 steps")).to_be_visible()
-    facts = tab.frame.locator(".hx-facts")
+    facts = tab.frame.get_by_role("region", name="Layer at the cursor")
     expect(facts).to_contain_text("backbone/conv_b")
     expect(facts).to_contain_text("0 of 64 examples: it fires for at most 4.69 % of all")
     # Markup in a layer's name is a name.

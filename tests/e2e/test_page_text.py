@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -216,6 +217,22 @@ def test_two_inputs_stand_under_each_other_and_search_finds_texts(
     expect(tab.frame.locator(".tx-example")).to_have_count(2)
     tab.frame.get_by_label("Examples").select_option("wrong")
     expect(tab.frame.get_by_text("No text matches.")).to_be_visible()
+
+
+def test_the_screen_is_taken_as_lines_and_words(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(link(view="text", tag="one_input", step="3"))
+    tab.frame.locator(".tx-word").first.wait_for()
+    picture = ET.fromstring(tab.take("SVG"))
+    names = {element.tag.rpartition("}")[2] for element in picture.iter()}
+    drawn = {"svg", "g", "rect", "path", "line", "circle", "text", "image"}
+    assert drawn <= names <= drawn | {"clipPath"}
+    said = [element.text for element in picture.iter() if element.tag.endswith("}text")]
+    for words in ("wonderful", HOSTILE, "Run: reviews", "Scale: per line"):
+        assert words in said
+    # A word without spaces stands in the lines that the page broke it into.
+    parts = [words for words in said if words and set(words) == {"x"}]
+    assert len(parts) > 1
+    assert sum(map(len, parts)) == 300
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -8,7 +8,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -414,6 +414,11 @@ def test_classes_that_flip_late() -> None:
     classes[7, 0] = -1  # unknown is not another class
     assert judge(attribution(8, predicted=classes)) == []
     assert judge(attribution(3, predicted=[[0, 0], [1, 1], [0, 0]])) == []  # no late to speak of
+    few = np.zeros((8, 30), int)
+    few[7, 0] = 1
+    assert judge(attribution(8, predicted=few)) == []  # one of thirty is not worth a word
+    few[7, 1] = 1
+    only(judge(attribution(8, predicted=few)), "class_flips")
 
 
 # --- places
@@ -514,7 +519,7 @@ def test_a_mark_in_the_corner_is_found_without_a_hint() -> None:
     f = only(judge(cells(3, {3: [0.0, 0.1, 0.2]}, 0.05)), "one_place")
     assert (f.severity, f.first_step, f.last_step) == ("warning", 1, 2)
     assert (f.evidence["name"], f.evidence["cells"]) == ("top right corner", [3])
-    assert "since step 1: the top right corner. 20 % of all evidence" in f.text
+    assert "since step 1: the top right corner. On balance 20 % of all evidence" in f.text
     assert (
         judge(cells(3, {4: [0.0, 0.1, 0.2]}, 0.05))[0].evidence["name"]
         == "cell in row 2, column 1 of 4 x 4"
@@ -729,6 +734,21 @@ def test_a_checked_gradient_that_is_wrong_is_named() -> None:
             assert f"{len(wrong)} of 3 layers" in f.text
     records[0].figures["gradient_check"] = np.array([1.0], np.float32)  # of other layers
     assert judge(records) == []
+
+
+def test_a_cause_stands_before_what_follows_from_it(tmp_path: Path) -> None:
+    writer = summary.writer(tmp_path / "run")
+    for step in range(4):
+        words = ["dead" if step > 1 else "healthy", "healthy"]
+        writer.write(replace(health(words)[0], step=step, tag="model_health"))
+        values = np.full(8, 0.0 if step > 1 else 1.0, np.float32)
+        writer.write(Record("ig", step, 0.0, "attribution", {}, {"sum_abs": values}))
+    writer.close()
+    first, second = findings.find(reader.open(tmp_path), "run")
+    assert (first.rule, first.severity, first.first_step) == ("dead_units", "alarm", 2)
+    assert (second.rule, second.severity, second.first_step) == ("all_zero", "alarm", 2)
+    assert second.evidence["cause"] == "dead_units"
+    assert second.try_next == "It may follow from dense_0, see above: mend that first."
 
 
 def test_health_records_without_words_say_nothing() -> None:

@@ -2,6 +2,7 @@
 import type { Recorder } from "./svg";
 
 const CLEAR = /^(transparent|rgba\(.*, 0\)|color\(.* \/ 0\))$/;
+const COLOUR = /(?:rgba?|color)\([^)]*\)/g;
 const SIDES = ["Top", "Right", "Bottom", "Left"] as const;
 /** What a small chart takes from style sheets, which do not travel with it. */
 const INLINED = [
@@ -23,58 +24,79 @@ function ground(pen: Recorder, css: CSSStyleDeclaration, x: number, y: number, w
     pen.fillStyle = css.backgroundColor;
     pen.fillRect(x, y, w, h);
   }
+  // The colour scale of a legend, as the steps that it is made of.
+  const scale = css.backgroundImage.startsWith("linear-gradient(90deg") ? css.backgroundImage.match(COLOUR) : null;
+  scale?.forEach((colour, at, all) => {
+    pen.fillStyle = colour;
+    pen.fillRect(x + (at * w) / all.length, y, w / all.length, h);
+  });
   for (const side of SIDES) {
     const width = parseFloat(css[`border${side}Width`]);
     const [style, colour] = [css[`border${side}Style`], css[`border${side}Color`]];
     if (!(width > 0) || style === "none" || CLEAR.test(colour)) continue;
-    const [left, top] = [side === "Right" ? x + w - width / 2 : x, side === "Bottom" ? y + h - width / 2 : y];
-    const upright = side === "Left" || side === "Right";
+    const [left, right, top, bottom] = [x + width / 2, x + w - width / 2, y + width / 2, y + h - width / 2];
     pen.strokeStyle = colour;
     pen.lineWidth = width;
     pen.setLineDash(style === "dashed" ? [2 * width, width] : style === "dotted" ? [width, width] : []);
     pen.beginPath();
-    pen.moveTo(
-      upright && side === "Left" ? left + width / 2 : left,
-      upright ? top : top + (side === "Top" ? width / 2 : 0),
-    );
-    pen.lineTo(
-      upright ? (side === "Left" ? left + width / 2 : left) : x + w,
-      upright ? y + h : top + (side === "Top" ? width / 2 : 0),
-    );
+    if (side === "Top" || side === "Bottom") {
+      pen.moveTo(x, side === "Top" ? top : bottom);
+      pen.lineTo(x + w, side === "Top" ? top : bottom);
+    } else {
+      pen.moveTo(side === "Left" ? left : right, y);
+      pen.lineTo(side === "Left" ? left : right, y + h);
+    }
     pen.stroke();
     pen.setLineDash([]);
   }
 }
 
+const CASES: Readonly<Record<string, (text: string) => string>> = {
+  uppercase: (text) => text.toUpperCase(),
+  lowercase: (text) => text.toLowerCase(),
+  capitalize: (text) => text.replace(/(?<!\S)\S/g, (letter) => letter.toUpperCase()),
+};
+
 /** A text in the lines that the page broke it into. */
 function words(pen: Recorder, node: Text, css: CSSStyleDeclaration, at: DOMRect): void {
   const range = document.createRange();
+  const boxOf = (from: number, to: number): DOMRect[] => {
+    range.setStart(node, from);
+    range.setEnd(node, to);
+    return [...range.getClientRects()];
+  };
   let line = "";
-  let box: DOMRect | null = null;
+  let [left, top, middle] = [0, 0, 0];
   const write = (): void => {
-    if (box && line.trim()) pen.fillText(line.trim(), box.left - at.left, box.top - at.top + box.height / 2);
-    [line, box] = ["", null];
+    if (line) pen.fillText(CASES[css.textTransform]?.(line) ?? line, left - at.left, middle - at.top);
+    line = "";
+  };
+  const add = (text: string, box: DOMRect | undefined, gap: string): void => {
+    if (!box?.width) return;
+    if (line && Math.abs(box.top - top) > 2) write();
+    left = line ? Math.min(left, box.left) : box.left;
+    if (!line) [top, middle] = [box.top, box.top + box.height / 2];
+    line += line ? gap + text : text;
   };
   pen.fillStyle = css.color;
   pen.font = `${css.fontStyle} ${css.fontWeight} ${css.fontSize} ${css.fontFamily}`;
   pen.textAlign = "left";
   pen.textBaseline = "middle";
-  for (const found of node.data.matchAll(/\s*\S+/g)) {
-    const word = found[0].trimStart();
-    const from = found.index + found[0].length - word.length;
-    range.setStart(node, from);
-    range.setEnd(node, from + word.length);
-    const here = range.getBoundingClientRect();
-    if (!here.width) continue;
-    if (box && Math.abs(here.top - box.top) > 2) write();
-    line += line ? ` ${word}` : word;
-    box ??= here;
+  for (const { 0: word, index } of node.data.matchAll(/\S+/g)) {
+    const boxes = boxOf(index, index + word.length);
+    if (boxes.length < 2) add(word, boxes[0], " ");
+    else [...word].forEach((letter, i) => add(letter, boxOf(index + i, index + i + 1)[0], i ? "" : " "));
   }
   write();
 }
 
-/** Draws an element and all in it, from `at` on; what scrolls away in it is cut off, as on screen. */
-export function drawElement(pen: Recorder, element: Element, at = element.getBoundingClientRect()): void {
+/** Draws an element and all in it, whole, its corner at 0; what scrolls away in a part of it is cut off, as on screen. */
+export function drawElement(pen: Recorder, root: Element): void {
+  const { left, top } = root.getBoundingClientRect();
+  draw(pen, root, new DOMRect(left - root.scrollLeft, top - root.scrollTop), true);
+}
+
+function draw(pen: Recorder, element: Element, at: DOMRect, whole = false): void {
   const css = getComputedStyle(element);
   if (hidden(css)) return;
   const box = element.getBoundingClientRect();
@@ -90,7 +112,7 @@ export function drawElement(pen: Recorder, element: Element, at = element.getBou
     }
     return pen.restore();
   }
-  if (css.overflow !== "visible" && (element.scrollHeight > h + 1 || element.scrollWidth > w + 1)) {
+  if (!whole && css.overflow !== "visible" && (element.scrollHeight > h + 1 || element.scrollWidth > w + 1)) {
     pen.beginPath();
     pen.rect(x, y, w, h);
     pen.clip();
@@ -99,7 +121,7 @@ export function drawElement(pen: Recorder, element: Element, at = element.getBou
   else
     for (const child of element.childNodes)
       if (child instanceof Text) words(pen, child, css, at);
-      else if (child instanceof Element) drawElement(pen, child, at);
+      else if (child instanceof Element) draw(pen, child, at);
   pen.restore();
 }
 

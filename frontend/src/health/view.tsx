@@ -239,7 +239,8 @@ function Panels({ loaded, version }: { loaded: Loaded; version: string }): JSX.E
             </section>
           ))}
         </div>
-        <aside class="hx-side" aria-label="The chosen layer">
+        {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a region that scrolls must take the keyboard */}
+        <aside class="hx-side" role="region" aria-label="The chosen layer" tabIndex={0}>
           <Facts {...shared} />
           <MeasureLines {...shared} others={others} beside={beside} measure={measure} ruler={ruler} />
           <Histogram {...shared} version={version} />

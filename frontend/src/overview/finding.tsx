@@ -12,7 +12,7 @@ const SHAPES: Readonly<Record<Severity, string>> = {
   warning: "M8 1.2 15.3 14.6H.7z",
   info: "M8 1a7 7 0 1 1 0 14A7 7 0 0 1 8 1z",
 };
-const EXAMPLES = 4;
+const EXAMPLES = 5;
 
 /** The sign of a severity: another shape for each, so that it does not hang on colour. */
 export function Sign({ of }: { of: Severity }): JSX.Element {
@@ -43,6 +43,8 @@ export function FindingItem({
   const link = linkOf(run.name, finding);
   const title = VIEWS.find((one) => one === finding.view);
   const examples = link ? examplesOf(finding) : [];
+  const { count } = finding.evidence;
+  const more = (typeof count === "number" ? Math.max(count, examples.length) : examples.length) - EXAMPLES;
   return (
     <li class={`ov-finding ${severity}`}>
       <div class="ov-said">
@@ -67,7 +69,7 @@ export function FindingItem({
                 {exampleName(probe, example)}
               </Go>
             ))}
-            {examples.length > EXAMPLES && <span class="dim">and {examples.length - EXAMPLES} more</span>}
+            {examples.length > 0 && more > 0 && <span class="dim">and {more} more</span>}
           </p>
         )}
       </div>

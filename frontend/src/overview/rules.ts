@@ -225,7 +225,14 @@ export function evidenceOf(finding: Finding): Evidence {
         [other ?? "there", there],
       ],
     };
-  if ((rule === "dominant_feature" || rule === "unscaled_feature") && feature !== null)
+  if ((rule === "dominant_feature" || rule === "rising_share") && feature !== null)
+    return {
+      draw: "feature-curve",
+      title: "its share of all importance",
+      values: (series) => shares(series, feature),
+      format: percent,
+    };
+  if (rule === "unscaled_feature" && feature !== null)
     return { draw: "bars", choose: (series, t) => order(rowAt(series.mean, series, t)).slice(0, 5), marked: [feature] };
   if (rule === "no_better_than_guess")
     return { draw: "bars", choose: (series, t) => order(rowAt(series.mean, series, t)).slice(0, 5), marked: [] };
@@ -237,13 +244,6 @@ export function evidenceOf(finding: Finding): Evidence {
     };
     return { draw: "bars", choose, marked: features };
   }
-  if (rule === "rising_share" && feature !== null)
-    return {
-      draw: "feature-curve",
-      title: "share of all importance",
-      values: (series) => shares(series, feature),
-      format: percent,
-    };
   if (rule === "importance_moves_score_still" && features[0] !== undefined) {
     const [moved] = features;
     return {

@@ -59,7 +59,7 @@ export function Page(): JSX.Element {
       ))}
       {shown.length < runs.value.length && (
         <p class="dim">
-          {shown.length} of {runs.value.length} runs are shown; choose others under “Runs”.
+          {shown.length} of {runs.value.length} runs are shown; choose others above, under “Run”.
         </p>
       )}
     </div>

@@ -70,12 +70,6 @@ describe("findings", () => {
     expect(severityOf(finding("x", { severity: "catastrophe" }))).toBe("warning");
   });
 
-  it("show the largest features with the dominant one marked", () => {
-    const evidence = evidenceOf(finding("dominant_feature", { evidence: { feature: 1, name: "b" } }));
-    if (evidence.draw !== "bars") throw new Error(evidence.draw);
-    expect([evidence.choose(series, 1), evidence.marked]).toEqual([[1, 0, 2], [1]]);
-  });
-
   it("show features like zero beside the strongest of the others", () => {
     const evidence = evidenceOf(finding("indistinguishable_from_zero", { evidence: { features: [0, 2] } }));
     if (evidence.draw !== "bars") throw new Error(evidence.draw);
@@ -90,7 +84,10 @@ describe("findings", () => {
       const made = evidenceOf(finding(rule, { evidence }));
       return made.draw === "feature-curve" ? made.values(series) : null;
     };
-    expect(values("rising_share", { feature: 1 })).toEqual([0, 0.75]);
+    for (const rule of ["rising_share", "dominant_feature"])
+      expect(values(rule, { feature: 1, name: "b" })).toEqual([0, 0.75]);
+    const wrong = evidenceOf(finding("wrong_gradient", { view: "health", evidence: { layers: ["b"], positions: [1] } }));
+    expect(wrong).toMatchObject({ draw: "columns", figure: "gradient_check", marked: [1] });
     expect(values("importance_moves_score_still", { features: [1, 0] })).toEqual([-1, 6]);
     expect(values("score_moves_importance_still", {})).toEqual([0.7, 0.1]);
   });
