@@ -571,10 +571,10 @@ def _no_better_than_guess(table: _Table) -> Iterator[Finding]:
         table.tag,
         f"{'None' if d > 1 else 'Nothing'} of {d} features matters{_when(steps, first)}{told}: "
         f"the importance of each cannot be told from zero"
-        f"{f', that of {exactly} is exactly zero' if exactly else ''}, as for a constant guess. "
-        "Labels that do not belong to their rows look like this.",
-        "Check that labels and rows were shuffled together, on rows that you look at; then that "
-        "the learning rate moves the weights, and that units are alive.",
+        f"{f', that of {exactly} is exactly zero' if exactly else ''}, as for a constant guess.",
+        "Labels that do not belong to their rows look like this: check that labels and rows were "
+        "shuffled together, on rows that you look at; then that the learning rate moves the "
+        "weights, and that units are alive.",
         {
             "name": "labels",
             "features": list(range(min(d, 100))),

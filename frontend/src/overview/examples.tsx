@@ -79,7 +79,7 @@ export function MovedExamples(props: {
   return (
     <section>
       <h3>
-        Most moved examples <small>{tag.score_name || "score"} of the target over steps, and its change in all</small>
+        Most moved examples <small>curve and change: {tag.score_name || "score"}</small>
       </h3>
       <ul class="ov-moved">
         {moved.map((one) => (
