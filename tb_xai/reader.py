@@ -48,6 +48,7 @@ from tb_xai.summary import DamagedError, NewerError, Probe, Record, Stored
 _ALL = 2**31 - 1  # a downsample of 0 returns nothing
 _CACHED_BYTES = 16 * 1024 * 1024
 _HEAD = 8 * 1024
+_LISTED_BYTES = 1024 * 1024
 _STACK_LIMIT = 2**27  # numbers
 _WINDOW = 4 * 1024 * 1024
 
@@ -295,7 +296,7 @@ class Log:
         known = self._outlines.get((name, tag))
         if known is not None and known[0] == key:
             return known[1]
-        series = self._series(run, tag)
+        series = self._series(run, tag, keep=False)
         readable = [entry for entry in series.entries if entry.epoch is not None]
         last = readable[-1].stored if readable else None
         if isinstance(last, str):  # its first bytes were right and the others are not
@@ -525,7 +526,8 @@ class Log:
         self._tags(run)
         raise UnknownError(f"tag must be one that run {run!r} logged. Received: tag={tag!r}")
 
-    def _series(self, run: str, tag: str) -> _Series:
+    def _series(self, run: str, tag: str, *, keep: bool = True) -> _Series:
+        """What is known of a tag; unless `keep`, a tag that is new fills no more than a corner."""
         name, key = self._find(run, tag)
         with self._lock:
             known = self._cache.get((name, tag))
@@ -542,9 +544,12 @@ class Log:
         )
         series = _Series(key, _take(tag, read.get(name, {}).get(tag, ()), known))
         with self._lock:
+            others = (each.size for at, each in self._cache.items() if at != (name, tag))
+            total = series.size + sum(others)
+            if known is None and not keep and total > _LISTED_BYTES:
+                return series
             self._cache[name, tag] = series
             self._cache.move_to_end((name, tag))
-            total = sum(each.size for each in self._cache.values())
             while total > _CACHED_BYTES and len(self._cache) > 1:
                 total -= self._cache.popitem(last=False)[1].size
         return series

@@ -541,7 +541,8 @@ class _Safetensors:
             raise DamagedError(
                 f"a safetensors file must be whole. Received: {len(data)} of {stop - start} bytes"
             )
-        return np.frombuffer(data, tensor.dtype).reshape(shape)
+        rows: np.ndarray = np.ndarray(shape, tensor.dtype, data)  # one object, not a view of one
+        return rows
 
 
 def _tensor(entry: Any, base: int, size: int) -> _Tensor:

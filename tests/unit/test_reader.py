@@ -516,6 +516,20 @@ def test_old_records_leave_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sum(series.size for series in log._cache.values()) < 8000
 
 
+def test_listing_a_large_log_keeps_only_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_log(tmp_path, ["a"], steps=3, examples=2)
+    monkeypatch.setattr(reader, "_LISTED_BYTES", 0)
+    log = reader.open(tmp_path)
+    asked, *others = log.versions()["a"]
+    assert others
+    log.records("a", asked)
+    steps = {tag: log.outline("a", tag).steps for tag in [asked, *others]}
+    assert [tag for _, tag in log._cache] == [asked]
+    assert steps == {tag: log.steps("a", tag) for tag in steps}
+
+
 def test_reading_needs_no_framework(synthetic_log: Path) -> None:
     code = """if True:
         import sys
