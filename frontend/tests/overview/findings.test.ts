@@ -86,7 +86,9 @@ describe("findings", () => {
     };
     for (const rule of ["rising_share", "dominant_feature"])
       expect(values(rule, { feature: 1, name: "b" })).toEqual([0, 0.75]);
-    const wrong = evidenceOf(finding("wrong_gradient", { view: "health", evidence: { layers: ["b"], positions: [1] } }));
+    const wrong = evidenceOf(
+      finding("wrong_gradient", { view: "health", evidence: { layers: ["b"], positions: [1] } }),
+    );
     expect(wrong).toMatchObject({ draw: "columns", figure: "gradient_check", marked: [1] });
     expect(values("importance_moves_score_still", { features: [1, 0] })).toEqual([-1, 6]);
     expect(values("score_moves_importance_still", {})).toEqual([0.7, 0.1]);
