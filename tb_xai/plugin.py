@@ -715,6 +715,8 @@ def series(
             name: array[:, [i for i in columns if i < array.shape[1]]] if array.ndim > 1 else array
             for name, array in found.items()
         }
+    omitted = _omitted(found) if figures is None else {}
+    found = {name: array for name, array in found.items() if name not in omitted}
     if sum(array.nbytes for array in found.values()) > ANSWER_LIMIT:
         raise errors.InvalidArgumentError(
             f"An answer must not be larger than {ANSWER_LIMIT // 2**20} MB; ask for single "
@@ -729,6 +731,8 @@ def series(
         "metric": str(last.meta["metric"]) if last and last.meta.get("metric") else None,
         "missing": [{"step": step, "reason": why} for step, why in log.missing(run, tag)],
     }
+    if omitted:
+        answer["omitted"] = omitted
     answer["reasons"], answer["unmeasured"] = _reasons(log.stored(run, tag), found)
     if last is not None and isinstance(last.meta.get("masks"), dict):
         answer["masks"] = _masks(last.meta["masks"], columns)
@@ -736,6 +740,19 @@ def series(
         answer |= _health(log.records(run, tag), columns)
     wire = {name: _for_the_wire(name, array) for name, array in found.items()}
     return _pack(wire, answer), answer
+
+
+def _omitted(figures: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The largest figures with their bytes, where all are too many for one answer."""
+    rest = sum(array.nbytes for array in figures.values())
+    omitted = {}
+    for name in sorted(figures, key=lambda name: (-figures[name].nbytes, name)):
+        if rest <= ANSWER_LIMIT:
+            break
+        if figures[name].ndim > 1:
+            omitted[name] = figures[name].nbytes
+            rest -= omitted[name]
+    return omitted
 
 
 def _reasons(

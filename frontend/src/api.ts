@@ -187,7 +187,10 @@ const healthOf = (meta: Record<string, unknown>): HealthAnswer => ({
   histogram_edges: list(meta["histogram_edges"]),
 });
 
-/** Figures of one tag over its steps; `part` asks for less when the whole would be too large for one answer. */
+/** Bytes of a figure that an answer can hold beside its axes. */
+const ALONE = 15 * 2 ** 20;
+
+/** Figures of one tag over its steps, in several answers where one cannot hold them; `part` asks for less. */
 export async function fetchSeries(
   run: string,
   tag: string,
@@ -196,6 +199,14 @@ export async function fetchSeries(
 ): Promise<Series> {
   const query = { run, tag, figure: part.figure, columns: part.columns?.join(",") };
   const [answer, meta] = await tensors(address("series", query), signal);
+  const arrays = new Map(answer.arrays);
+  const unmeasured = (meta["unmeasured"] ?? {}) as Record<string, number[]>;
+  for (const [figure, bytes] of Object.entries((meta["omitted"] ?? {}) as Record<string, number>)) {
+    if (bytes > ALONE) continue; // whoever needs it asks for some columns
+    const [more, about] = await tensors(address("series", { ...query, figure }), signal);
+    for (const [name, tensor] of more.arrays) arrays.set(name, tensor);
+    Object.assign(unmeasured, about["unmeasured"]);
+  }
   const column = (name: string): Float64Array =>
     answer.arrays.has(name) ? array(answer, name, Float64Array) : new Float64Array();
   return {
@@ -208,9 +219,9 @@ export async function fetchSeries(
     ...(Array.isArray(meta["states"]) && { health: healthOf(meta) }),
     missing: list<Missing>(meta["missing"]),
     reasons: (meta["reasons"] ?? {}) as Record<string, string>,
-    unmeasured: (meta["unmeasured"] ?? {}) as Record<string, number[]>,
+    unmeasured,
     masks: (meta["masks"] ?? {}) as Record<string, Mask>,
-    arrays: answer.arrays,
+    arrays,
   };
 }
 

@@ -134,6 +134,22 @@ describe("requests", () => {
     expect(series.metric).toBe("log loss");
   });
 
+  it("asks one by one for the figures that an answer could not hold, but for those that none can", async () => {
+    const axes: Record<string, [number[], BigInt64Array]> = { steps: [[1], BigInt64Array.of(0n)] };
+    const asked = serve(({ query }) => {
+      const figure = query.get("figure");
+      return new Response(
+        figure === null
+          ? safetensors({ ...axes, gap: [[1, 1], Float32Array.of(1)] }, { omitted: { gini: 9e6, mean: 99e6 } })
+          : safetensors({ ...axes, [figure]: [[1, 1], Float32Array.of(2)] }, { unmeasured: { [figure]: [3] } }),
+      );
+    });
+    const series = await fetchSeries("r", "t");
+    expect(asked.map(({ query }) => query.get("figure"))).toEqual([null, "gini"]);
+    expect([...series.arrays.keys()].sort()).toEqual(["gap", "gini", "steps"]);
+    expect(series.unmeasured).toEqual({ gini: [3] });
+  });
+
   it("says null for an unchanged index and asks with the revision", async () => {
     const asked = serve(() => json({ version: 1, revision: "r", unchanged: true }));
     expect(await fetchIndex("r")).toBeNull();

@@ -256,7 +256,7 @@ def test_no_answer_is_larger_than_16_mb(tmp_path: Path) -> None:
     for address in (
         f"/attributions?run=.&tag=t&step={steps}",
         "/attributions?run=.&tag=t&step=0,1&dtype=float32",
-        "/series?run=.&tag=wide",
+        "/series?run=.&tag=wide&figure=mean",
     ):
         response = get(address)
         assert response.status_code == 400
@@ -264,6 +264,7 @@ def test_no_answer_is_larger_than_16_mb(tmp_path: Path) -> None:
     for address in (
         f"/attributions?run=.&tag=t&step={steps}&size=112",
         "/attributions?run=.&tag=t&step=0&dtype=float32",
+        "/series?run=.&tag=wide",
         "/series?run=.&tag=wide&columns=0,199999",
         "/series?run=.&tag=wide&figure=mean&columns=5",
     ):
@@ -339,6 +340,25 @@ def test_probe_sets_of_other_shapes(tmp_path: Path) -> None:
 
 
 # --- series and findings ------------------------------------------------------------------------
+
+
+def test_the_largest_figures_are_left_out_of_what_would_be_too_large(
+    log: reader.Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole = plugin.series(log, "digits", "saliency")
+    assert "omitted" not in whole
+    found = log.series("digits", "saliency")
+    sizes = {name: array.nbytes for name, array in found.items()}
+    for name in ("prediction", "gradient_histogram", "grid", "grid_signed"):
+        sizes.pop(name, None)
+    largest = max(sizes, key=lambda name: (sizes[name], name))
+    monkeypatch.setattr(plugin, "ANSWER_LIMIT", sum(sizes.values()) - 1)
+    body, answer = plugin.series(log, "digits", "saliency")
+    (omitted,) = answer["omitted"].items()
+    assert omitted == (omitted[0], sizes[largest])
+    assert omitted[0] not in safetensors.numpy.load(body)
+    body, answer = plugin.series(log, "digits", "saliency", [omitted[0]])
+    assert omitted[0] in safetensors.numpy.load(body)
 
 
 def test_series_arrive_in_dtypes_that_the_page_reads(log: reader.Log) -> None:

@@ -1,27 +1,6 @@
 /** Brings the health of several runs. */
-import { fetchSeries, type RunInfo, type Series, type TagInfo } from "../api";
-import type { Tensor } from "../safetensors";
-import { MEASURES } from "./measures";
+import { fetchSeries, type RunInfo } from "../api";
 import { healthOf, type Health } from "./model";
-
-/** Bytes of one answer that the server still sends. */
-const ANSWER = 15 * 2 ** 20;
-
-async function load(run: string, info: TagInfo, signal: AbortSignal): Promise<Health> {
-  const size = 4 * info.steps.length * (info.layers ?? 1) * MEASURES.length;
-  if (size < ANSWER) return healthOf(run, info.name, await fetchSeries(run, info.name, signal));
-  const arrays = new Map<string, Tensor>();
-  let answer: Series | null = null;
-  for (const { key } of MEASURES) {
-    answer = await fetchSeries(run, info.name, signal, { figure: key });
-    for (const [name, array] of answer.arrays) arrays.set(name, array);
-  }
-  // Only what was checked has it, and only its first step.
-  const checked = await fetchSeries(run, info.name, signal, { figure: "gradient_check" }).catch(() => null);
-  for (const [name, array] of checked?.arrays ?? []) arrays.set(name, array);
-  if (!answer) throw new Error("There must be measures.");
-  return healthOf(run, info.name, { ...answer, arrays });
-}
 
 export interface Loaded {
   all: Health[];
@@ -31,13 +10,13 @@ export interface Loaded {
 
 /** The same tag of several runs; fails only when none could be read. */
 export async function loadAll(runs: readonly RunInfo[], tag: string, signal: AbortSignal): Promise<Loaded> {
-  const wanted = runs.flatMap((run) =>
-    run.tags.filter((one) => one.name === tag).map((info) => ({ run: run.name, info })),
+  const wanted = runs.filter((run) => run.tags.some((one) => one.name === tag)).map(({ name }) => name);
+  const answers = await Promise.allSettled(
+    wanted.map(async (run) => healthOf(run, tag, await fetchSeries(run, tag, signal))),
   );
-  const answers = await Promise.allSettled(wanted.map(({ run, info }) => load(run, info, signal)));
   const out: Loaded = { all: [], lost: [] };
   answers.forEach((answer, i) => {
-    const run = wanted[i]?.run ?? "";
+    const run = wanted[i] ?? "";
     if (answer.status === "fulfilled" && answer.value.layers.length) out.all.push(answer.value);
     else
       out.lost.push({
