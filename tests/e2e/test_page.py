@@ -418,7 +418,7 @@ def test_a_finding_leads_to_the_view_that_shows_it(
         tab = open_tab(url=leaking.url)
         finding = tab.frame.get_by_role("listitem").filter(has_text="'id' alone carries").first
         expect(finding).to_contain_text("warning", timeout=20_000)
-        expect(finding.locator(".marked")).to_contain_text("id")
+        expect(finding.locator("figcaption")).to_contain_text("its share of all importance")
         finding.get_by_role("link", name="Show in Features").focus()
         tab.page.keyboard.press("Enter")
         expect(tab.frame.get_by_role("tab", name="Features")).to_have_attribute(
