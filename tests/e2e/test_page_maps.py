@@ -481,7 +481,8 @@ def test_examples_are_sorted_by_how_far_they_moved(
     tab.frame.get_by_role("button", name="Examples").click()
     tab.frame.get_by_label("Order").select_option("drift")
     answer, arrays = _tensors(board, "drift?run=a&tag=saliency&measure=cosine&against=previous")
-    assert answer["complete"]
+    while not answer["complete"]:  # a busy machine needs more than one answer
+        answer, arrays = _tensors(board, "drift?run=a&tag=saliency&measure=cosine&against=previous")
     moved = np.argsort(arrays["value"][STEPS.index(20)], kind="stable")
     expect(tab.frame.locator(".example b").first).to_have_text(
         f"{['even', 'odd'][moved[0] % 2]} {moved[0]}"
