@@ -224,7 +224,7 @@ def cursor(browser: Browser, board: Board, rounds: int) -> list[Figure]:
     """Moving the cursor over large maps: steps not seen before, then the same again."""
     fresh, again, count = [], [], 0
     for _ in range(max(1, rounds // 3)):
-        # a plain column of one step: every map on screen changes
+        # columns are steps: a step that has no column yet takes the place of a neighbour
         tab = Tab(browser, board, "&p.xai.view=maps&p.xai.step=0", height=900)
         tab.settle("[role=gridcell] canvas", 3)
         moves = range(1, 9)
@@ -237,7 +237,7 @@ def cursor(browser: Browser, board: Board, rounds: int) -> list[Figure]:
             tab.painted("key", key, "[role=gridcell] canvas", f"step {to}") for key, to in back
         ]
         tab.close()
-    note = f"{count} maps of 224 x 224 on screen"
+    note = f"{count} maps of 224 x 224 on screen, of which at most a column changes"
     return [
         Figure(f"cursor to a step {seen}", statistics.median(took), target, "ms", note, len(took))
         for seen, took, target in (("not seen before", fresh, 50), ("seen before", again, 16))

@@ -252,7 +252,7 @@ def main(argv: list[str] | None = None) -> int:
 {report.table(["loader", "log", "route", "p50 / p95, ms", "answer, MiB"], routes)}
 
 {" ".join(notes)} Memory is that of TensorBoard and its data server, without TensorFlow, once every
-step is there. With the Python loader, TensorBoard takes 13 MiB at the first event of any kind."""
+step is there."""
     report.write("Scale of the log", "python -m benchmarks.scale", body)
     print(body)
     return 0
