@@ -60,7 +60,7 @@ export default defineConfig({
             { name: "pieces", test: /src\/(overview\/go|spark|lines|maps\/words)\.(tsx?|css)/ },
             {
               name: "painting",
-              test: /src\/maps\/(cell|choice|columns|difference|legend|paint|pictures|rows|screen|series_paint|settings|sources|store)\.tsx?$/,
+              test: /src\/maps\/(cell|choice|columns|difference|latest|legend|paint|pictures|rows|screen|series_paint|settings|sources|store)\.tsx?$/,
             },
             { name: "charts", test: /src\/(heat|features\/(axis|chart|labels|lines|matrix|paint))\.tsx?$/ },
             { name: "series", test: /src\/(spread|features\/(load|series|rank|words))\.ts$/ },

@@ -31,6 +31,7 @@ from tb_xai.reader import Log, Missing, UnknownError
 
 ANSWER_LIMIT = 16 * 1024 * 1024  # bytes of one answer
 SOURCE_LIMIT = 512 * 1024 * 1024  # bytes read from disk for one answer
+_PART = 2**17  # numbers of maps at a time: three times as fast in a processor's cache
 DRIFT_SECONDS = 2.0  # computing for one answer of ./drift; what is left is asked for again
 DRIFT_ROWS = 32 * 1024 * 1024  # bytes of drift that are remembered for each experiment
 STATIC = Path(__file__).resolve().parent / "static"
@@ -358,24 +359,27 @@ def attributions(
                 count = n if wanted is None else len(wanted)
                 kind = _kind_of(record.meta, name)
                 budget.take(count, file.shape(name)[1:], kind, size, channels, dtype)
-                values = file.array(name, wanted)
+                signed = record.meta.get("signed") is not False and not name.endswith(".stderr")
+                signed = signed and channels != "max"
+                rows = range(n) if wanted is None else wanted
+                part = max(1, _PART // max(1, math.prod(file.shape(name)[1:])))
+                parts: list[tuple[np.ndarray, ...]] = []
+                for at in range(0, max(1, count), part):
+                    planes = _planes(file.array(name, rows[at : at + part]), kind)
+                    maps = _fold(planes, channels)
+                    if size is not None:
+                        maps = _shrink(maps, size)
+                    exact = dtype == "float32"
+                    parts.append((maps,) if exact else _quantize(maps, signed))
                 if wanted is None and n > len(answered):
                     answered = list(range(n))
         except Missing as error:
             missing.append({"step": step, "reason": str(error)})
             continue
-        signed = record.meta.get("signed") is not False and not name.endswith(".stderr")
-        maps = _fold(_planes(values, kind), channels)
-        signed = signed and channels != "max"
-        if size is not None:
-            maps = _shrink(maps, size)
-        shape, input = list(maps.shape[1:]), name  # noqa: A001
+        shape, input = list(parts[0][0].shape[1:]), name  # noqa: A001
         shown.append(step)
-        if dtype == "float32":
-            tensors[f"maps/{step}"] = np.ascontiguousarray(maps, np.float32)
-        else:
-            quantized = _quantize(maps, signed)
-            tensors[f"maps/{step}"], tensors[f"low/{step}"], tensors[f"high/{step}"] = quantized
+        for key, pieces in zip(("maps", "low", "high"), zip(*parts, strict=True), strict=False):
+            tensors[f"{key}/{step}"] = np.concatenate(pieces)
     if wanted and most and max(wanted) >= most:
         raise errors.InvalidArgumentError(
             f"examples must be below {most}. Received: examples={max(wanted)}"

@@ -20,12 +20,11 @@ import type { ColourMap } from "./colour_tables";
 export const SIGNED_MAPS = ["RdBu_r", "PuOr_r", "vik"] as const satisfies readonly ColourMap[];
 export const PLAIN_MAPS = ["viridis", "cividis", "magma", "gray"] as const satisfies readonly ColourMap[];
 
-const clamp = (index: number): number => (index < 0 ? 0 : index > 255 ? 255 : index);
-
 /** Row of the colour table for a value; `limit` is the value at the end of the scale. */
 export function indexOf(value: number, limit: number, signed: boolean): number {
   const share = limit > 0 ? value / limit : 0;
-  return clamp(Math.floor((signed ? 0.5 + 0.5 * share : Math.abs(share)) * 255 + 0.5));
+  const place = (signed ? 0.5 + 0.5 * share : Math.abs(share)) * 255 + 0.5;
+  return place < 0 ? 0 : place >= 255 ? 255 : place | 0;
 }
 
 /** How much of the colour covers a picture under the map; `mix` fades from the picture (0) to the map (1). */
@@ -45,12 +44,13 @@ export interface MapBytes {
 
 /** Values of a map in double precision, NaN where they are not finite. */
 export function decode({ bytes, low, high }: MapBytes, signed: boolean): Float64Array {
-  const values = new Float64Array(bytes.length);
-  for (let at = 0; at < bytes.length; at++) {
-    const q = bytes[at] as number;
-    const value = q === 255 ? Number.NaN : low + ((high - low) * q) / 254;
-    values[at] = signed ? value : Math.abs(value);
+  const levels = new Float64Array(256).fill(Number.NaN);
+  for (let q = 0; q < 255; q++) {
+    const value = low + ((high - low) * q) / 254;
+    levels[q] = signed ? value : Math.abs(value);
   }
+  const values = new Float64Array(bytes.length);
+  for (let at = 0; at < bytes.length; at++) values[at] = levels[bytes[at] as number] as number;
   return values;
 }
 

@@ -5,7 +5,7 @@ import { AXES, type AxisKind } from "./axis";
 import { groupsOf, type RunGroup } from "./groups";
 import { isVisible, onHashChange, readHash, writeHash } from "./host";
 import { NO_STEPS, union, withHoles, type Logged } from "./steps";
-import { keep, readLink, recall, writeLink } from "./url";
+import { keep, ourPart, readLink, recall, writeLink } from "./url";
 
 export const VIEWS = ["overview", "maps", "features", "quality", "health", "text"] as const;
 export type View = (typeof VIEWS)[number];
@@ -113,18 +113,26 @@ function remember(): void {
 export function followAddress(): void {
   const link = readLink(readHash());
   applyLink(link.size ? link : recall());
+  let last = ourPart(readHash());
+  // after what changed is painted: writing an address takes as long as drawing twenty maps
+  const publishSoon = (): void => void requestAnimationFrame(() => setTimeout(publish));
   const publish = (): void => {
-    const now = currentLink();
-    if (isVisible()) writeHash(writeLink(readHash(), now));
+    if (!isVisible()) return;
+    const there = ourPart(readHash());
+    // an address that was changed from outside is about to be heard of
+    if (there !== last && there !== "#") publishSoon();
+    else writeHash(writeLink(readHash(), currentLink()));
+    last = ourPart(readHash());
   };
   effect(() => {
     currentLink();
-    queueMicrotask(publish);
-    remember();
+    publishSoon();
   });
+  effect(remember);
   window.addEventListener("resize", publish);
   onHashChange(() => {
-    const changed = readLink(readHash());
+    last = ourPart(readHash());
+    const changed = readLink(last);
     if (changed.size && isVisible()) applyLink(changed);
   });
 }

@@ -30,6 +30,9 @@ export function writeLink(hash: string, link: ReadonlyMap<string, string>): stri
   return `#${[...foreign, ...own].join("&")}`;
 }
 
+/** The hash without what is not ours. */
+export const ourPart = (hash: string): string => writeLink("", readLink(hash));
+
 const STORE = "tb_xai";
 
 /** What this browser remembers. */

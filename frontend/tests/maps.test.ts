@@ -3,7 +3,9 @@ import type { Series, TagInfo } from "../src/api";
 import { chooseColumns, visibleRange } from "../src/maps/columns";
 import { figure, flips, predicted } from "../src/figures";
 import { askedSize, familyOf, inputOf, layOut, sidesOf } from "../src/maps/screen";
-import { failure, find, forget, want, type Family, type Source } from "../src/maps/store";
+import { Latest } from "../src/maps/latest";
+import { sharing } from "../src/maps/scales";
+import { failure, find, forget, isMap, want, type Family, type Source } from "../src/maps/store";
 import { safetensors, serve, settle, type Asked } from "./answers";
 
 describe("columns", () => {
@@ -108,10 +110,10 @@ describe("maps in store", () => {
 
   it("asks once for a whole screen, and never again for what is here", async () => {
     const asked = serve(maps);
-    want([0], steps(1, 2, 9));
+    want({ sources: steps(1, 2, 9), blocks: [0] });
     expect(find(source(1), 0)).toBe("loading");
     await settle();
-    want([0], steps(1, 2));
+    want({ sources: steps(1, 2), blocks: [0] });
     await settle();
     expect(asked.map(({ query }) => query.getAll("step"))).toEqual([["1", "2", "9"]]);
     expect(asked[0]?.query.get("v")).toBe("9.5");
@@ -125,18 +127,18 @@ describe("maps in store", () => {
 
   it("asks again for a step that was written again", async () => {
     const asked = serve(maps);
-    want([0], [source(1, 1)]);
+    want({ sources: [source(1, 1)], blocks: [0] });
     await settle();
-    want([0], [source(1, 2)]);
+    want({ sources: [source(1, 2)], blocks: [0] });
     await settle();
     expect(asked.map(({ query }) => query.get("v"))).toEqual(["1", "2"]);
   });
 
   it("gives up requests of which nothing is wanted any more, and no other", async () => {
     const asked = serve(() => new Promise<Response>(() => undefined));
-    want([0], steps(1, 2));
-    want([0], steps(2, 3));
-    want([0], steps(3));
+    want({ sources: steps(1, 2), blocks: [0] });
+    want({ sources: steps(2, 3), blocks: [0] });
+    want({ sources: steps(3), blocks: [0] });
     await settle();
     expect(asked.map(({ query, signal }) => [query.getAll("step"), signal?.aborted])).toEqual([
       [["1", "2"], true],
@@ -148,16 +150,67 @@ describe("maps in store", () => {
   it("asks in several answers when one would be too large", () => {
     const asked = serve(() => new Promise<Response>(() => undefined));
     const large = { ...FAMILY, bytes: 2_000_000 };
-    want(
-      [0],
-      [1, 2, 3, 4, 5].map((step) => source(step, step, large)),
-    );
+    want({ sources: [1, 2, 3, 4, 5].map((step) => source(step, step, large)), blocks: [0] });
     expect(asked.map(({ query }) => query.getAll("step"))).toEqual([["1", "2"], ["3", "4"], ["5"]]);
+  });
+
+  it("asks for blocks that lack the same steps in one answer, and gives each its own maps", async () => {
+    const many = { ...FAMILY, examples: 20 };
+    const asked = serve(({ query }) => {
+      const examples = (query.get("examples") ?? "").split(",").map(Number);
+      const n = examples.length;
+      const arrays = {
+        "maps/1": [[n, 1, 2], Uint8Array.from(examples.flatMap((example) => [127, 127 + example]))],
+        "low/1": [[n], new Float32Array(n).fill(-127)],
+        "high/1": [[n], new Float32Array(n).fill(127)],
+      } as Parameters<typeof safetensors>[0];
+      return new Response(safetensors(arrays, { steps: [1], examples, missing: [] }));
+    });
+    const sources = [source(1, 1, many)];
+    want({ sources, blocks: [1] });
+    await settle();
+    want({ sources, blocks: [2, 1, 0] });
+    await settle();
+    expect(asked.map(({ query }) => query.get("examples"))).toEqual([
+      "8,9,10,11,12,13,14,15",
+      "16,17,18,19,0,1,2,3,4,5,6,7",
+    ]);
+    for (let example = 0; example < 20; example++) {
+      const found = find(source(1, 1, many), example);
+      expect(isMap(found) && [...found.values(true)]).toEqual([0, example]);
+    }
+  });
+
+  it("does not ask for more maps of large pictures than one answer may hold", () => {
+    const asked = serve(() => new Promise<Response>(() => undefined));
+    const large = { ...FAMILY, examples: 64, bytes: 400_000 };
+    want({ sources: [source(1, 1, large)], blocks: [0, 1, 2, 3, 4] });
+    expect(asked.map(({ query }) => query.get("examples")?.split(",").length)).toEqual([16, 16, 8]);
+  });
+
+  it("puts maps on one scale that does not move with a few rows", () => {
+    expect(sharing([0], 20)).toEqual([0, 1, 2]);
+    expect(sharing([1, 2], 500)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(sharing([9], 100)).toEqual([8, 9, 10, 11, 12]);
+  });
+
+  it("keeps what was used last", () => {
+    const latest = new Latest<string>(10);
+    const [a, b, c] = [{}, {}, {}];
+    latest.keep(a, "a", 4);
+    latest.keep(b, "b", 4);
+    expect(latest.get(a)).toBe("a");
+    latest.keep(c, "c", 4);
+    expect([a, b, c].map((key) => latest.get(key))).toEqual(["a", undefined, "c"]);
+    latest.keep(a, "larger", 20);
+    expect([a, c].map((key) => latest.get(key))).toEqual(["larger", undefined]);
+    latest.keep(c, "c", 1);
+    expect([a, c].map((key) => latest.get(key))).toEqual([undefined, "c"]);
   });
 
   it("keeps the server's words of a failure", async () => {
     serve(() => new Response("step must be logged. Received: 1", { status: 404 }));
-    want([0], steps(1));
+    want({ sources: steps(1), blocks: [0] });
     await settle();
     expect(failure.value).toBe("step must be logged. Received: 1");
   });

@@ -176,6 +176,26 @@ def test_every_shape_becomes_rows_and_columns(
         np.testing.assert_allclose(maps, folded, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"size": 5}, {"dtype": "float32"}, {"examples": [6, 0, 1, 5]}, {"channels": "max"}],
+    ids=str,
+)
+def test_maps_made_in_parts_are_those_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    values = np.random.default_rng(0).normal(size=(7, 12, 9, 3)).astype(np.float32)
+    values[3, 4:] = np.nan
+    writer = summary.writer(tmp_path / "run")
+    writer.write(Record("t", 0, 1.0, "attribution", arrays={"x": values}))
+    writer.close()
+    log = reader.open(tmp_path)
+    whole = plugin.attributions(log, "run", "t", [0], **asked)
+    for examples in (1, 2, 3):
+        monkeypatch.setattr(plugin, "_PART", examples * 12 * 9 * 3)
+        assert plugin.attributions(log, "run", "t", [0], **asked) == whole
+
+
 def test_several_inputs_and_standard_errors(tmp_path: Path) -> None:
     writer = summary.writer(tmp_path)
     arrays = {

@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { paintBars, paintMap, paintPicture, type Look, type Picture } from "./paint";
+import { Latest } from "./latest";
+import { paintBars, paintPicture, pixelsOf, type Look, type Picture } from "./paint";
 import type { Kind } from "./screen";
 import { paintSequence, type Line } from "./series_paint";
 import { isMap, type Found, type ReadyMap } from "./store";
@@ -37,18 +38,41 @@ export const boxOf = ({ map, kind }: Drawing, within: Box): Box =>
 export const pictureUnder = (look: Look, under: Under): Picture | null =>
   look.picture === "none" ? null : under[look.picture];
 
+/** The pixels of a map that is a picture. */
+function imageOf({ map, limit, look, under }: Drawing, box: Box): ImageData {
+  const { height, width } = map;
+  return pixelsOf({ values: map.values(look.signed), height, width }, box, limit, look, pictureUnder(look, under));
+}
+
 /** Paints a map into a canvas of its size. */
-export function paint(
-  canvas: HTMLCanvasElement,
-  { map, limit, look, under, kind }: Drawing,
-  ink: string,
-  halo: string,
-  ratio: number,
-): void {
-  const values = map.values(look.signed);
-  if (kind === "bars") paintBars(canvas, values, limit, look, ink);
-  else if (kind === "sequence") paintSequence(canvas, values, limit, look, under.lines, ink, halo, ratio);
-  else paintMap(canvas, { values, height: map.height, width: map.width }, limit, look, pictureUnder(look, under));
+export function paint(canvas: HTMLCanvasElement, drawing: Drawing, ink: string, halo: string, ratio: number): void {
+  const { map, limit, look, under, kind } = drawing;
+  if (kind === "bars") paintBars(canvas, map.values(look.signed), limit, look, ink);
+  else if (kind === "sequence")
+    paintSequence(canvas, map.values(look.signed), limit, look, under.lines, ink, halo, ratio);
+  else canvas.getContext("2d")?.putImageData(imageOf(drawing, canvas), 0, 0);
+}
+
+interface Painted {
+  readonly limit: number;
+  readonly look: Look;
+  readonly picture: Picture | null;
+  readonly image: ImageData;
+}
+
+/** Going back and forth between some steps paints no map twice: a screen of them takes as long as a frame. */
+const painted = new Latest<Painted>(48_000_000);
+
+function paintAgain(canvas: HTMLCanvasElement, drawing: Drawing): void {
+  const { map, limit, look, under } = drawing;
+  const { width, height } = canvas;
+  const picture = pictureUnder(look, under);
+  const known = painted.get(map);
+  const same = known?.limit === limit && known.look === look && known.picture === picture;
+  const fits = known?.image.width === width && known.image.height === height;
+  const image = same && fits ? known.image : imageOf(drawing, canvas);
+  if (image !== known?.image) painted.keep(map, { limit, look, picture, image }, image.data.byteLength);
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
 }
 
 /** Gives a canvas its size; the same size is left alone, because setting it clears what is drawn. */
@@ -71,7 +95,8 @@ export function Canvas({ box, theme, ...drawing }: Drawing & { box: Box; theme: 
     const target = canvas.current;
     if (!target) return;
     resize(target, { width, height }, ratio);
-    const { color, backgroundColor } = kind === "image" ? { color: "", backgroundColor: "" } : getComputedStyle(target);
+    if (kind === "image") return paintAgain(target, drawing);
+    const { color, backgroundColor } = getComputedStyle(target);
     paint(target, drawing, color, backgroundColor, ratio);
   }, [map, limit, look, below, width, height, ratio, kind, inked]);
   return <canvas ref={canvas} style={{ width: `${width}px`, height: `${height}px` }} aria-hidden="true" />;

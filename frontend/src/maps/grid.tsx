@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Probe, Series } from "../api";
 import { theme } from "../host";
 import { Caption, describe } from "./caption";
@@ -112,7 +112,8 @@ export function Grid(props: GridProps): JSX.Element {
   const { label, pitch, box } = layout;
   const [firstRow, endRow] = visibleRange(examples, pitch.y, place.y, room.height - HEAD, 1);
   const [first, end] = visibleRange(columns.length, pitch.x, place.x, room.width - label, 1);
-  useEffect(() => props.onRange([first, end], [firstRow, endRow]), [first, end, firstRow, endRow]);
+  // before it is painted: what the view knows of these rows is drawn with them
+  useLayoutEffect(() => props.onRange([first, end], [firstRow, endRow]), [first, end, firstRow, endRow]);
 
   const row = Math.max(0, Math.min(focus.row, examples - 1));
   const column = Math.max(0, Math.min(focus.at, columns.length - 1));

@@ -102,7 +102,7 @@ export function Legend({ scales, by }: { scales: readonly Scale[]; by: Scene["by
       })}
       <span class="dim strength-key">
         <i aria-hidden="true" /> {minus ? "largest difference" : "peak"} within the{" "}
-        {by === "methods" ? "column" : "row"}
+        {by === "methods" ? "column on screen" : "row"}
       </span>
       {settings.clip.value !== "100" && <span class="dim">values beyond take the last colour</span>}
     </div>

@@ -31,8 +31,13 @@ interface Axis {
   readonly part: Float64Array;
 }
 
+const axes = new Map<string, Axis>();
+
 /** Where each of `size` pixels lies between `count` values: pixel centre to value centre, edges repeated. */
 function axis(size: number, count: number): Axis {
+  const key = `${size} ${count}`;
+  const known = axes.get(key);
+  if (known) return known;
   const near = new Int32Array(size);
   const from = new Int32Array(size);
   const to = new Int32Array(size);
@@ -44,37 +49,53 @@ function axis(size: number, count: number): Axis {
     to[at] = Math.min(count - 1, Math.floor(place) + 1);
     part[at] = place - Math.floor(place);
   }
-  return { near, from, to, part };
+  const made = { near, from, to, part };
+  if (axes.size >= 16) axes.clear();
+  axes.set(key, made);
+  return made;
+}
+
+function isWhole(values: Float64Array): boolean {
+  for (const value of values) if (value !== value) return false;
+  return true;
 }
 
 /**
  * Values at every pixel. A pixel is NaN where its nearest value is; next to such a hole the nearest value stands
  * instead of a mixture.
  */
-export function resample({ values, height, width }: Field, h: number, w: number, smooth: boolean): Float64Array {
-  const out = new Float64Array(h * w);
+export function resample(
+  { values, height, width }: Field,
+  h: number,
+  w: number,
+  smooth: boolean,
+  out: Float64Array = new Float64Array(h * w),
+): Float64Array {
   const down = axis(h, height);
-  const across = axis(w, width);
+  const { near, from, to, part } = axis(w, width);
   const row = new Float64Array(width);
+  const whole = isWhole(values);
   for (let y = 0; y < h; y++) {
+    const first = y * w;
     const nearest = (down.near[y] as number) * width;
-    if (smooth) {
-      const a = (down.from[y] as number) * width;
-      const b = (down.to[y] as number) * width;
-      const part = down.part[y] as number;
-      for (let x = 0; x < width; x++)
-        row[x] = (values[a + x] as number) * (1 - part) + (values[b + x] as number) * part;
+    if (!smooth) {
+      for (let x = 0; x < w; x++) out[first + x] = values[nearest + (near[x] as number)] as number;
+      continue;
     }
+    const a = (down.from[y] as number) * width;
+    const b = (down.to[y] as number) * width;
+    const lower = down.part[y] as number;
+    for (let x = 0; x < width; x++)
+      row[x] = (values[a + x] as number) * (1 - lower) + (values[b + x] as number) * lower;
     for (let x = 0; x < w; x++) {
-      const near = values[nearest + (across.near[x] as number)] as number;
-      let value = near;
-      if (smooth && near === near) {
-        const part = across.part[x] as number;
-        const mixed =
-          (row[across.from[x] as number] as number) * (1 - part) + (row[across.to[x] as number] as number) * part;
-        if (mixed === mixed) value = mixed;
-      }
-      out[y * w + x] = value;
+      const right = part[x] as number;
+      out[first + x] = (row[from[x] as number] as number) * (1 - right) + (row[to[x] as number] as number) * right;
+    }
+    if (whole) continue;
+    for (let x = 0; x < w; x++) {
+      const value = values[nearest + (near[x] as number)] as number;
+      const mixed = out[first + x] as number;
+      if (value !== value || mixed !== mixed) out[first + x] = value;
     }
   }
   return out;
@@ -83,11 +104,11 @@ export function resample({ values, height, width }: Field, h: number, w: number,
 /** Stripes of two greys: the look of "not finite", whatever the colour map. */
 const hatch = (x: number, y: number): number => (((x + y) >> 2) & 1 ? 0xff5a5a5a : 0xffc8c8c8);
 
-const words = new WeakMap<Uint8Array, Uint32Array>();
+const palettes = new WeakMap<Uint8Array, Uint32Array>();
 
 /** A colour table as the 32-bit words of an ImageData (little-endian, opaque). */
 function wordsOf(table: Uint8Array): Uint32Array {
-  let made = words.get(table);
+  let made = palettes.get(table);
   if (!made) {
     made = new Uint32Array(256);
     for (let i = 0; i < 256; i++)
@@ -97,7 +118,7 @@ function wordsOf(table: Uint8Array): Uint32Array {
           ((table[3 * i + 1] as number) << 8) |
           (table[3 * i] as number)) >>>
         0;
-    words.set(table, made);
+    palettes.set(table, made);
   }
   return made;
 }
@@ -132,20 +153,14 @@ export function colour(
     }
     const word = palette[indexOf(value, limit, signed)] as number;
     const a = opacityOf(value, limit, mix);
-    const [r0, g0, b0] = [red[at] as number, green[at] as number, blue[at] as number];
+    const r0 = red[at] as number;
+    const g0 = green[at] as number;
+    const b0 = blue[at] as number;
     const r = Math.floor(r0 + ((word & 255) - r0) * a + 0.5);
     const g = Math.floor(g0 + (((word >> 8) & 255) - g0) * a + 0.5);
     const b = Math.floor(b0 + (((word >> 16) & 255) - b0) * a + 0.5);
     out[at] = (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
   }
-}
-
-let scratch: ImageData | null = null;
-
-/** One ImageData for all maps of a size. */
-function pixels(width: number, height: number): ImageData {
-  if (scratch?.width !== width || scratch.height !== height) scratch = new ImageData(width, height);
-  return scratch;
 }
 
 const pictures = new WeakMap<Picture, { key: string; planes: readonly Float64Array[] }>();
@@ -163,25 +178,28 @@ function planesOf(picture: Picture, h: number, w: number, smooth: boolean): read
   return planes;
 }
 
-/** Paints a map, over a picture where there is one. */
-export function paintMap(
-  canvas: HTMLCanvasElement,
+let scratch = new Float64Array();
+
+/** A map as pixels of some size, over a picture where there is one. */
+export function pixelsOf(
   field: Field,
+  { width, height }: { readonly width: number; readonly height: number },
   limit: number,
   look: Look,
   picture: Picture | null,
-): void {
-  const { width, height } = canvas;
-  const image = pixels(width, height);
+): ImageData {
+  const image = new ImageData(width, height);
+  if (scratch.length !== width * height) scratch = new Float64Array(width * height);
+  const values = resample(field, height, width, look.smooth, scratch);
   const planes = picture && planesOf(picture, height, width, look.smooth);
-  colour(new Uint32Array(image.data.buffer), resample(field, height, width, look.smooth), width, limit, look, planes);
-  canvas.getContext("2d")?.putImageData(image, 0, 0);
+  colour(new Uint32Array(image.data.buffer), values, width, limit, look, planes);
+  return image;
 }
 
 /** Paints a picture alone. */
 export function paintPicture(canvas: HTMLCanvasElement, picture: Picture, smooth: boolean): void {
   const { width, height } = canvas;
-  const image = pixels(width, height);
+  const image = new ImageData(width, height);
   const out = new Uint32Array(image.data.buffer);
   const [red, green = red, blue = red] = planesOf(picture, height, width, smooth) as [
     Float64Array,

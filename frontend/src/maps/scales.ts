@@ -4,9 +4,18 @@ import { strengthRatio } from "./difference";
 import type { Scale } from "./legend";
 import type { Look } from "./paint";
 import type { Column, Scene } from "./sources";
-import { isMap, peakIn, type Found } from "./store";
+import { BLOCK, isMap, peakIn, type Found } from "./store";
 
 const finite = (peak: number | null): number => (peak !== null && Number.isFinite(peak) ? peak : 0);
+
+/** Blocks that share one scale: it must not depend on how far somebody has scrolled, nor on all of a thousand maps. */
+const SHARED = 8;
+
+/** The blocks whose maps are on one scale with those of some blocks. */
+export const sharing = (blocks: readonly number[], examples: number): number[] =>
+  Array.from({ length: Math.ceil(examples / BLOCK) }, (_, block) => block).filter((block) =>
+    blocks.some((one) => Math.floor(one / SHARED) === Math.floor(block / SHARED)),
+  );
 
 export interface Scales {
   /** by example and column: the end of the colours */

@@ -1,5 +1,5 @@
 /** A time series as what it is: the values of the map as a coloured band along time, the input as a line over it. */
-import { paintMap, type Look } from "./paint";
+import { pixelsOf, type Look } from "./paint";
 
 /** One channel of a series and the range that its line is drawn in. */
 export interface Line {
@@ -41,15 +41,10 @@ export function paintSequence(
   halo: string,
   ratio: number,
 ): void {
-  paintMap(
-    canvas,
-    { values, height: 1, width: values.length },
-    limit,
-    { ...look, smooth: false, picture: "none" },
-    null,
-  );
   const context = canvas.getContext("2d");
   if (!context) return;
+  const band = { values, height: 1, width: values.length };
+  context.putImageData(pixelsOf(band, canvas, limit, { ...look, smooth: false, picture: "none" }, null), 0, 0);
   context.lineJoin = "round";
   for (const [style, width] of [
     [halo, 3.5],

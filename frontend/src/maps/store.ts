@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 import { fetchMaps, type MapsQuery, type StepMaps } from "../api";
 import { messageOf } from "../async";
 import { clippedPeakOf, decode, peakOf, stateOf, type MapBytes, type MapState } from "../colour";
+import { Latest } from "./latest";
 
 /** What all maps of a screen share. */
 export interface Family {
@@ -55,12 +56,14 @@ interface Flight {
   keys: ReadonlySet<string>;
 }
 
-/** Examples that travel together. */
-export const BLOCK = 64;
+/** Examples that travel together: about what a screen shows. */
+export const BLOCK = 8;
 const ANSWER_LIMIT = 8_000_000;
+/** Blocks that one answer holds at most: of large pictures the server reads far more than it sends. */
+const ANSWER_BLOCKS = 8;
 const CACHE_LIMIT = 96_000_000;
 /** Decoded values are eight times their bytes: only the latest are kept. */
-const DECODED_LIMIT = 96_000_000;
+const DECODED_LIMIT = 32_000_000;
 
 /** Counts arrivals: whoever reads it draws again. */
 export const arrivals = signal(0);
@@ -81,22 +84,14 @@ function nameOf(family: Family): string {
 }
 const keyOf = (family: string, block: number, step: number): string => `${family} ${block} ${step}`;
 
-const latest = new Map<object, Float64Array>();
-let latestBytes = 0;
+const latest = new Latest<Float64Array>(DECODED_LIMIT);
 
 /** Values that can be made again, kept while they are among the latest. */
 export function decoded(key: object, make: () => Float64Array): Float64Array {
   const found = latest.get(key);
   if (found) return found;
   const made = make();
-  latest.set(key, made);
-  latestBytes += made.byteLength;
-  for (const [old, values] of latest) {
-    if (latestBytes <= DECODED_LIMIT || old === key) break;
-    latest.delete(old);
-    latestBytes -= values.byteLength;
-  }
-  return made;
+  return latest.keep(key, made, made.byteLength);
 }
 
 function ready(maps: StepMaps, at: number): ReadyMap {
@@ -129,6 +124,10 @@ export function find({ family, step, wall }: Source, example: number): Found {
   return block.maps[example % BLOCK] ?? OUTSIDE;
 }
 
+export const blocksOf = (examples: readonly number[]): number[] => [
+  ...new Set(examples.map((example) => Math.floor(example / BLOCK))),
+];
+
 /** The largest |value| of a map, null where there is no map. */
 export const peakIn = (found: Found): number | null => (isMap(found) ? found.peak : null);
 
@@ -149,18 +148,31 @@ function shrink(needed: ReadonlySet<string>): void {
   }
 }
 
-async function fly(family: Family, block: number, steps: readonly LoggedStep[]): Promise<void> {
+/** The examples of a block that a family has. */
+const examplesOf = (family: Family, block: number): number[] =>
+  Array.from({ length: Math.min(BLOCK, family.examples - block * BLOCK) }, (_, at) => block * BLOCK + at);
+
+let announced = 0;
+
+/** Answers that arrive together are drawn together. */
+function announce(): void {
+  announced ||= requestAnimationFrame(() => {
+    announced = 0;
+    arrivals.value++;
+  });
+}
+
+async function fly(family: Family, blocks: readonly number[], steps: readonly LoggedStep[]): Promise<void> {
   const name = nameOf(family);
   const flight: Flight = {
     control: new AbortController(),
-    keys: new Set(steps.map(({ step }) => keyOf(name, block, step))),
+    keys: new Set(blocks.flatMap((block) => steps.map(({ step }) => keyOf(name, block, step)))),
   };
   const walls = steps.map(({ wall }) => wall).filter((wall) => wall !== null);
-  const count = Math.min(BLOCK, family.examples - block * BLOCK);
   const query: MapsQuery = {
     ...family,
     steps: steps.map(({ step }) => step),
-    examples: Array.from({ length: count }, (_, at) => block * BLOCK + at),
+    examples: blocks.flatMap((block) => examplesOf(family, block)),
     version: walls.length === steps.length ? Math.max(...walls) : null,
   };
   flights.add(flight);
@@ -169,13 +181,21 @@ async function fly(family: Family, block: number, steps: readonly LoggedStep[]):
     for (const { step, wall } of steps) {
       const maps = answer.steps.get(step);
       const reason = answer.missing.find((one) => one.step === step)?.reason ?? "The server sent no map of this step.";
-      const made: Block = maps
-        ? { wall, bytes: maps.bytes.length, maps: Array.from({ length: maps.shape[0] }, (_, at) => ready(maps, at)) }
-        : { wall, reason, found: none("missing", reason) };
-      keep(keyOf(name, block, step), made);
+      let at = 0;
+      for (const block of blocks) {
+        const here = examplesOf(family, block).map(() => at++);
+        const made: Block = maps
+          ? {
+              wall,
+              bytes: here.length * family.bytes,
+              maps: here.filter((one) => one < maps.shape[0]).map((one) => ready(maps, one)),
+            }
+          : { wall, reason, found: none("missing", reason) };
+        keep(keyOf(name, block, step), made);
+      }
     }
     failure.value = null;
-    arrivals.value++;
+    announce();
   } catch (error) {
     if (!flight.control.signal.aborted) failure.value = messageOf(error);
   } finally {
@@ -194,13 +214,38 @@ function byFamily(sources: readonly Source[]): { family: Family; steps: LoggedSt
   return [...made.values()];
 }
 
+/** Maps that somebody wants: blocks of examples from some sources. */
+export interface Wish {
+  readonly sources: readonly Source[];
+  readonly blocks: readonly number[];
+}
+
+function* parts<T>(all: readonly T[], most: number): Generator<T[]> {
+  for (let at = 0; at < all.length; at += most) yield all.slice(at, at + most);
+}
+
+/** Blocks of which the same steps are absent, together. */
+function bySteps(blocks: readonly number[], absent: (block: number) => LoggedStep[]): [number[], LoggedStep[]][] {
+  const groups = new Map<string, [number[], LoggedStep[]]>();
+  for (const block of blocks) {
+    const steps = absent(block);
+    const key = steps.map(({ step }) => step).join();
+    const group = groups.get(key);
+    if (group) group[0].push(block);
+    else groups.set(key, [[block], steps]);
+  }
+  return [...groups.values()];
+}
+
 /**
  * Asks for what is not here yet, in as few answers as fit, and gives up requests of which nothing is wanted any more.
- * `soon` may be dropped or left out; `now` is what the screen shows.
+ * Wishes come in the order of their haste.
  */
-export function want(blocks: readonly number[], now: readonly Source[], soon: readonly Source[] = []): void {
+export function want(...wishes: readonly Wish[]): void {
   const needed = new Set(
-    blocks.flatMap((block) => [...now, ...soon].map(({ family, step }) => keyOf(nameOf(family), block, step))),
+    wishes.flatMap(({ sources, blocks }) =>
+      sources.flatMap(({ family, step }) => blocks.map((block) => keyOf(nameOf(family), block, step))),
+    ),
   );
   for (const flight of flights) {
     if ([...flight.keys].some((key) => needed.has(key))) continue;
@@ -209,19 +254,25 @@ export function want(blocks: readonly number[], now: readonly Source[], soon: re
   }
   shrink(needed);
   const coming = new Set([...flights].flatMap((flight) => [...flight.keys]));
-  for (const { family, steps } of [now, soon].flatMap(byFamily)) {
-    const name = nameOf(family);
-    const most = Math.max(1, Math.floor(ANSWER_LIMIT / (family.bytes * Math.min(BLOCK, family.examples))));
-    for (const block of blocks) {
-      if (block * BLOCK >= family.examples) continue;
-      const absent = steps.filter(({ step, wall }) => {
-        const key = keyOf(name, block, step);
-        return !coming.has(key) && cache.get(key)?.wall !== wall;
-      });
-      for (let at = 0; at < absent.length; at += most) void fly(family, block, absent.slice(at, at + most));
-      for (const { step } of absent) coming.add(keyOf(name, block, step));
+  for (const { sources, blocks } of wishes)
+    for (const { family, steps } of byFamily(sources)) {
+      const name = nameOf(family);
+      const there = blocks.filter((block) => block * BLOCK < family.examples);
+      const groups = bySteps(there, (block) =>
+        steps.filter(({ step, wall }) => {
+          const key = keyOf(name, block, step);
+          return !coming.has(key) && cache.get(key)?.wall !== wall;
+        }),
+      );
+      const bytes = family.bytes * Math.min(BLOCK, family.examples);
+      const most = Math.min(ANSWER_BLOCKS, Math.max(1, Math.floor(ANSWER_LIMIT / bytes)));
+      for (const [blocks, absent] of groups)
+        for (const together of parts(blocks, most))
+          for (const some of parts(absent, Math.max(1, Math.floor(ANSWER_LIMIT / (bytes * together.length))))) {
+            void fly(family, together, some);
+            for (const block of together) for (const { step } of some) coming.add(keyOf(name, block, step));
+          }
     }
-  }
 }
 
 /** Gives up everything that is on its way. */
@@ -235,6 +286,5 @@ export function forget(): void {
   cancel();
   cache.clear();
   latest.clear();
-  latestBytes = 0;
   failure.value = null;
 }

@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { fetchProbe, fetchSeries, type Series } from "../api";
 import { Failed, useRequest } from "../async";
 import { useExport } from "../export";
-import { logged, moveTo, playing, run, runs, showRun, showTag, shownRuns, step, tag } from "../state";
+import { logged, moveTo, run, runs, showRun, showTag, shownRuns, step, tag } from "../state";
 import { adopt } from "../style";
 import { Grid } from "./grid";
 import { Inspected, panels, useLazyPanels } from "./lazy";
@@ -13,17 +13,19 @@ import css from "./maps.css?inline";
 import { undersOf } from "./pictures";
 import { showAllRows } from "./rows";
 import { useRows } from "./rows_state";
-import { scalesOf } from "./scales";
+import { scalesOf, sharing } from "./scales";
 import { askedSize, inputOf, kindOf, layOut, sidesOf, type Room } from "./screen";
 import * as settings from "./settings";
 import { columnsOf, countOf, peersOf, see, sourcesOf, strangersOf, type Column, type Scene } from "./sources";
-import { arrivals, BLOCK, cancel, failure, want, type Found, type Source } from "./store";
+import { arrivals, BLOCK, blocksOf, cancel, failure, want, type Found, type Source } from "./store";
 import { toggleDifference, Toolbar } from "./toolbar";
 
 adopt(css);
 
 /** Bytes of maps that are fetched ahead of the cursor. */
-const AHEAD = 6_000_000;
+const AHEAD = 8_000_000;
+/** Milliseconds after which the rows above and below are fetched. */
+const RESTS = 200;
 
 function useRoom(): [{ current: HTMLDivElement | null }, Room | null] {
   const area = useRef<HTMLDivElement>(null);
@@ -45,14 +47,16 @@ function useRoom(): [{ current: HTMLDivElement | null }, Room | null] {
   return [area, room];
 }
 
-/** The steps that may be looked at next: all when they are few bytes, else those after the cursor. */
-function aheadOf(count: number, at: number, bytes: number, on: boolean): number[] {
+/**
+ * The steps that may be looked at next, in three parts of which the cursor is in the middle one: something is asked for
+ * only when it leaves that one. All, when they are few bytes.
+ */
+function aheadOf(count: number, at: number, bytes: number): number[] {
   const affordable = Math.floor(AHEAD / Math.max(1, bytes));
-  if (count <= affordable) return Array.from({ length: count }, (_, one) => one);
-  const reach = Math.min(on ? 8 : 2, affordable);
-  return Array.from({ length: 2 * reach + 1 }, (_, one) => at - (on ? 0 : reach) + one).filter(
-    (one) => one >= 0 && one < count,
-  );
+  if (affordable < 1) return [];
+  const part = count <= affordable ? count : Math.max(1, Math.floor(affordable / 3));
+  const from = Math.max(0, (Math.floor(at / part) - 1) * part);
+  return Array.from({ length: Math.min(count - from, 3 * part) }, (_, one) => from + one);
 }
 
 /** "d" compares with the step of the cursor, and stops. */
@@ -146,27 +150,35 @@ export function Page(): JSX.Element {
   const shown = columns.slice(from, to);
   const now = shown.flatMap(sourcesOf);
   const [firstRow, endRow] = range?.rows ?? [0, 1];
-  const blocks = [...new Set(order.slice(firstRow, endRow).map((example) => Math.floor(example / BLOCK)))];
+  const examples = theTag?.examples ?? 0;
+  const drawn = blocksOf(order.slice(firstRow, endRow));
+  const blocks = settings.scale.value === "shared" ? sharing(drawn, examples) : drawn;
+  const around = blocksOf(order.slice(Math.max(0, firstRow - BLOCK), endRow + BLOCK));
   const cursorAt = logged.value.steps.indexOf(step.value ?? Number.NaN);
-  const nowKey = JSON.stringify([now, blocks]);
+  const nowKey = JSON.stringify([now, blocks, around]);
   const first = order[firstRow] ?? 0;
   const here = now.length > 0 && shown.every((column) => typeof see(column, first) === "object");
   useEffect(() => {
     if (!scene || !now.length) return cancel();
-    const bytes = now.reduce((sum, one) => sum + one.family.bytes * Math.min(BLOCK, one.family.examples), 0);
-    const each = by === "steps" ? bytes / now.length : bytes;
-    const soon = here ? aheadOf(logged.value.steps.length, cursorAt, each, playing.value) : [];
-    const ahead = soon.flatMap((at): Source[] =>
+    const seen = { sources: now, blocks };
+    if (!here) return want(seen);
+    const bytes = now.reduce((sum, { family }) => sum + family.bytes * Math.min(BLOCK * blocks.length, examples), 0);
+    const next = aheadOf(logged.value.steps.length, cursorAt, by === "steps" ? bytes / now.length : bytes);
+    const sources = next.flatMap((at): Source[] =>
       columnsOf({ ...scene, step: logged.value.steps[at] ?? null }, 1, by !== "steps", runs.value).flatMap(sourcesOf),
     );
-    want(blocks, now, ahead);
+    const ahead = { sources, blocks };
+    want(seen, ahead);
+    const timer = setTimeout(() => want(seen, ahead, { sources: now, blocks: around }), RESTS);
+    return () => clearTimeout(timer);
   }, [nowKey, attempt, here, here ? cursorAt : null, stamp, by]);
   useEffect(() => cancel, []);
 
   const looks = settings.looks.value;
   const look = (column: Column) => (column.minus ? looks.difference : column.signed ? looks.signed : looks.plain);
-  const examples = theTag?.examples ?? 0;
-  const found = Array.from({ length: examples }, (_, example) => columns.map((column): Found => see(column, example)));
+  const found = Array.from({ length: examples }, (_, example) =>
+    blocks.includes(Math.floor(example / BLOCK)) ? columns.map((column): Found => see(column, example)) : [],
+  );
   const share = Number(settings.clip.value) / 100;
   const scales = scalesOf(found, columns, by, settings.scale.value, share, look);
   useLazyPanels(here);
