@@ -339,10 +339,7 @@ def attributions(
     wanted = list(examples) if examples is not None else None
     answered: list[int] = wanted or []
     most = 0
-    logged = {each.record.step: each for each in log.stored(run, tag)}
-    unknown = [step for step in steps if step not in logged]
-    if unknown:
-        raise UnknownError(f"step must be one that tag {tag!r} logged. Received: step={unknown[0]}")
+    logged = {each.record.step: each for each in log.stored(run, tag, steps)}
     for step in steps:
         record = logged[step].record
         if record.kind != "attribution":
@@ -689,10 +686,11 @@ def series(
     tag: str,
     figures: Sequence[str] | None = None,
     columns: Sequence[int] | None = None,
+    steps: Sequence[int] | None = None,
 ) -> tuple[bytes, dict[str, Any]]:
     """Return a tag's figures over steps as safetensors bytes, and the answer's JSON."""
     log = log.snapshot()
-    found = log.series(run, tag)
+    found = log.series(run, tag, steps)
     axes = ("steps", "wall_times", "epochs")
     if figures is not None:
         unknown = [name for name in figures if name not in found]
@@ -733,15 +731,15 @@ def series(
         "names": names if names is None or columns is None else _picked(names, columns),
         "columns": list(columns) if columns is not None else None,
         "metric": str(last.meta["metric"]) if last and last.meta.get("metric") else None,
-        "missing": [{"step": step, "reason": why} for step, why in log.missing(run, tag)],
+        "missing": [{"step": step, "reason": why} for step, why in log.missing(run, tag, steps)],
     }
     if omitted:
         answer["omitted"] = omitted
-    answer["reasons"], answer["unmeasured"] = _reasons(log.stored(run, tag), found)
+    answer["reasons"], answer["unmeasured"] = _reasons(log.stored(run, tag, steps), found)
     if last is not None and isinstance(last.meta.get("masks"), dict):
         answer["masks"] = _masks(last.meta["masks"], columns)
     if last is not None and last.kind == "health":
-        answer |= _health(log.records(run, tag), columns)
+        answer |= _health(log.records(run, tag, steps), columns)
     wire = {name: _for_the_wire(name, array) for name, array in found.items()}
     return _pack(wire, answer), answer
 
@@ -1286,9 +1284,14 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
     @_route
     def series_route(self, request: wrappers.Request) -> wrappers.Response:
         """`GET ./series`."""
-        asked = parse(request.args, ["run", "tag"], ["figure", "columns"])
+        asked = parse(request.args, ["run", "tag"], ["figure", "columns", "step"])
         body, _ = series(
-            self.log(request), asked["run"], asked["tag"], asked["figure"], asked["columns"]
+            self.log(request),
+            asked["run"],
+            asked["tag"],
+            asked["figure"],
+            asked["columns"],
+            asked["step"],
         )
         return _respond(request, body, "application/octet-stream")
 

@@ -318,17 +318,26 @@ class Log:
         """Return the logged steps of a tag, ascending."""
         return [stored.record.step for stored in self._series(run, tag).stored]
 
-    def records(self, run: str, tag: str) -> list[Record]:
-        """Return the records of a tag by ascending step.
+    def records(self, run: str, tag: str, steps: Sequence[int] | None = None) -> list[Record]:
+        """Return the records of a tag by ascending step, or only those of some steps.
 
         `record.arrays` is a mapping that reads the array file when it is asked, and raises
         `Missing` when that cannot be done.
         """
-        return [self._record(run, tag, stored) for stored in self._series(run, tag).stored]
+        return [self._record(run, tag, stored) for stored in self.stored(run, tag, steps)]
 
-    def stored(self, run: str, tag: str) -> list[Stored]:
+    def stored(self, run: str, tag: str, steps: Sequence[int] | None = None) -> list[Stored]:
         """Return the records as their events tell them, without touching an array file."""
-        return self._series(run, tag).stored
+        stored = self._series(run, tag).stored
+        if steps is None:
+            return stored
+        logged = {each.record.step: each for each in stored}
+        for step in steps:
+            if step not in logged:
+                raise UnknownError(
+                    f"step must be one that tag {tag!r} logged. Received: step={step!r}"
+                )
+        return [logged[step] for step in sorted(set(steps))]
 
     def record(self, run: str, tag: str, step: int) -> Record:
         """Return one record."""
@@ -413,15 +422,22 @@ class Log:
 
     # --- columns ----------------------------------------------------------------------------------
 
-    def series(self, run: str, tag: str) -> dict[str, np.ndarray]:
+    def series(
+        self, run: str, tag: str, steps: Sequence[int] | None = None
+    ) -> dict[str, np.ndarray]:
         """Return the figures of a tag over its steps, steps first.
+
+        Args:
+            run: name of the run.
+            tag: name of the tag.
+            steps: logged steps; only these are read. None: all.
 
         Returns:
             `steps` int64 (t,), `wall_times` float64 (t,), `epochs` float64 (t,), and every figure
             stacked: `(t,)`, `(t, n)`, `(t, d)` or `(t, n, k)`; for importances also `score` (t,).
             Where a step lacks a figure, or has fewer examples, stands NaN (integers: -1).
         """
-        records = self.records(run, tag)
+        records = self.records(run, tag, steps)
         columns: dict[str, np.ndarray] = {
             "steps": np.array([r.step for r in records], np.int64),
             "wall_times": np.array([r.wall_time for r in records], np.float64),
@@ -435,10 +451,12 @@ class Log:
             columns["score"] = np.array([_number(r.meta.get("score")) for r in records], np.float64)
         return columns
 
-    def missing(self, run: str, tag: str) -> list[tuple[int, str]]:
+    def missing(
+        self, run: str, tag: str, steps: Sequence[int] | None = None
+    ) -> list[tuple[int, str]]:
         """Return `(step, reason)` for steps whose figures lie in a file that cannot be read."""
         found = []
-        for stored in self._series(run, tag).stored:
+        for stored in self.stored(run, tag, steps):
             if not stored.record.figures and stored.file is not None:
                 try:
                     with self.array_file(run, stored):
@@ -555,10 +573,7 @@ class Log:
         return series
 
     def _stored(self, run: str, tag: str, step: int) -> Stored:
-        for stored in self._series(run, tag).stored:
-            if stored.record.step == step:
-                return stored
-        raise UnknownError(f"step must be one that tag {tag!r} logged. Received: step={step!r}")
+        return self.stored(run, tag, [step])[0]
 
     def _record(self, run: str, tag: str, stored: Stored) -> Record:
         if stored.file is None:

@@ -195,9 +195,9 @@ export async function fetchSeries(
   run: string,
   tag: string,
   signal?: AbortSignal,
-  part: { figure?: string | readonly string[]; columns?: readonly number[] } = {},
+  part: { figure?: string | readonly string[]; columns?: readonly number[]; step?: number } = {},
 ): Promise<Series> {
-  const query = { run, tag, figure: part.figure, columns: part.columns?.join(",") };
+  const query = { run, tag, ...part, columns: part.columns?.join(",") };
   const [answer, meta] = await tensors(address("series", query), signal);
   const arrays = new Map(answer.arrays);
   const unmeasured = (meta["unmeasured"] ?? {}) as Record<string, number[]>;

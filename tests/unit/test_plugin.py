@@ -406,6 +406,19 @@ def test_columns_and_figures_are_chosen(log: reader.Log) -> None:
         plugin.series(log, "digits", "permutation_importance", ["median"])
 
 
+def test_single_steps_are_chosen(log: reader.Log, get: Get) -> None:
+    whole, about = unpack(plugin.series(log, "digits", "integrated_gradients")[0])
+    some, chosen = unpack(plugin.series(log, "digits", "integrated_gradients", steps=[3, 1])[0])
+    assert set(some) == set(whole)
+    for name, values in some.items():
+        np.testing.assert_array_equal(values, whole[name][[1, 3]])
+    assert chosen["masks"] == about["masks"]
+    answer = get("/series?run=digits&tag=integrated_gradients&step=2&figure=output")
+    assert unpack(answer.data)[0]["steps"].tolist() == [2]
+    assert get("/series?run=digits&tag=saliency&step=2&step=77").status_code == 404
+    assert get("/series?run=digits&tag=saliency&step=two").status_code == 400
+
+
 def test_findings_are_plain_json(get: Get) -> None:
     response = get("/findings?run=digits")
     assert response.status_code == 200
@@ -597,7 +610,7 @@ def test_figures_of_quality_come_with_reasons_and_masks(log: reader.Log) -> None
     assert answer["reasons"]["infidelity"].endswith(".")
     assert answer["masks"] == {"stroke": {"area": [0.25, 0.25], "suspect": False}}
     assert answer["unmeasured"] == {}
-    _, answer = unpack(plugin.series(log, "digits", "saliency")[0])
+    _, answer = unpack(plugin.series(log, "digits", "integrated_gradients")[0])
     assert answer["reasons"] == {}
     assert "masks" not in answer
 

@@ -1,7 +1,7 @@
 /** Brings the series of several runs, kept for when they are wanted again, in parts when they are large. */
 import { fetchSeries, type RunInfo, type Series as Answer, type TagInfo } from "../api";
 import type { Tensor } from "../safetensors";
-import { seriesOf, type Series } from "./series";
+import { ALONE, seriesOf, type Series } from "./series";
 
 /** Bytes of float64 on the server that one answer may hold, with room for the axes. */
 const ANSWER = 15 * 2 ** 20;
@@ -44,6 +44,14 @@ async function fetchWhole(run: string, info: TagInfo, signal: AbortSignal): Prom
       part.names?.forEach((name, i) => (names[(columns[0] ?? 0) + i] = name));
     }
     arrays.set(figure, { shape: [t, d], data });
+  }
+  // what needs no model stands at the first step alone
+  if (importance && info.steps[0] !== undefined) {
+    const start = await fetchSeries(run, info.name, signal, { step: info.steps[0] });
+    for (const name of ALONE) {
+      const tensor = start.arrays.get(name);
+      if (tensor) arrays.set(name, tensor);
+    }
   }
   return { ...first, names: names.length ? names : null, arrays };
 }

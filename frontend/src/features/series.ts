@@ -37,11 +37,12 @@ export const ALONE = ["single_score", "mutual_information", "correlation"] as co
 export type Alone = (typeof ALONE)[number];
 
 /** The last row of each measure that has a finite value; null where none is logged. */
-function aloneOf(answer: Answer, t: number, d: number): Series["alone"] {
+function aloneOf(answer: Answer, d: number): Series["alone"] {
   const found: Partial<Record<Alone, Numbers>> = {};
   for (const name of ALONE) {
     const tensor = answer.arrays.get(name);
-    if (tensor?.shape[1] !== d) continue;
+    const [t = 0, width] = tensor?.shape ?? [];
+    if (width !== d) continue;
     const all = floats(tensor, t * d);
     for (let row = t - 1; row >= 0 && !found[name]; row--) {
       const values = all.subarray(row * d, (row + 1) * d);
@@ -95,7 +96,7 @@ export function seriesOf(run: string, info: TagInfo, answer: Answer): Series | n
     members: null,
     columns: null,
     parts: null,
-    alone: aloneOf(answer, t, d),
+    alone: aloneOf(answer, d),
   });
 }
 
