@@ -275,7 +275,7 @@ def main(argv: list[str] | None = None) -> int:
 
 {" ".join(notes)} Memory is that of TensorBoard and its data server, without TensorFlow, once every
 step is there; *as many scalars*: as many runs, tags and steps of plain scalars, and nothing of
-ours. TensorBoard itself takes some MiB at the first event of any kind, and keeps what it has read."""
+ours. TensorBoard itself takes some MiB at the first event of any kind, and keeps what it read."""
     report.write("Scale of the log", "python -m benchmarks.scale", body)
     print(body)
     return 0

@@ -780,16 +780,16 @@ def _open_contained(folder: str, name: str) -> Iterator[tuple[Callable[[int, int
         with _opened_remote("/".join((folder, *summary.ARRAY_FOLDER, name))) as opened:
             yield opened
         return
-    run = Path(folder).resolve()
-    path = run.joinpath(*summary.ARRAY_FOLDER, name).resolve(strict=True)
-    if not path.is_relative_to(run):
+    run = os.path.realpath(folder)
+    path = os.path.realpath(os.path.join(run, *summary.ARRAY_FOLDER, name), strict=True)
+    if not path.startswith(os.path.join(run, "")):
         raise OSError("it lies outside of its run's directory")
     with _opened_local(path) as opened:
         yield opened
 
 
 @contextlib.contextmanager
-def _opened_local(path: Path) -> Iterator[tuple[Callable[[int, int], bytes], int]]:
+def _opened_local(path: str | Path) -> Iterator[tuple[Callable[[int, int], bytes], int]]:
     # Without O_NONBLOCK a named pipe would hold the server for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:

@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from safetensors.numpy import save
@@ -51,18 +51,21 @@ ARRAY_FOLDER = ("plugins", "xai")
 
 _HEADER_LIMIT = 4 * 1024 * 1024
 _DTYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "|i1",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-    "U8": "|u1",
-    "BOOL": "|b1",
+    name: np.dtype(code)
+    for name, code in {
+        "F64": "<f8",
+        "F32": "<f4",
+        "F16": "<f2",
+        "I64": "<i8",
+        "I32": "<i4",
+        "I16": "<i2",
+        "I8": "|i1",
+        "U64": "<u8",
+        "U32": "<u4",
+        "U16": "<u2",
+        "U8": "|u1",
+        "BOOL": "|b1",
+    }.items()
 }
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,120}\.safetensors")
 _ARRAYS_OF = re.compile(r"[A-Za-z0-9_-]*-([0-9a-f]{8})-(-?\d{1,19})-[0-9a-f]{8}\.safetensors")
@@ -271,7 +274,7 @@ def _plain(name: str, value: Any) -> np.ndarray:
     if array.dtype.kind == "V" or array.dtype.str[1:] in ("f12", "f16"):
         array = array.astype(np.float32)  # bfloat16, long double
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    if array.dtype.str not in _DTYPES.values():
+    if array.dtype not in _DTYPES.values():
         raise ValueError(
             f"figures and arrays must hold numbers. Received: {name!r} of dtype {array.dtype}"
         )
@@ -467,8 +470,7 @@ def decode_probe(
     return Probe(arrays, labels, meta)
 
 
-@dataclass(frozen=True)
-class _Tensor:
+class _Tensor(NamedTuple):
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     start: int
@@ -535,27 +537,41 @@ class _Safetensors:
             return parts[0]
         return np.concatenate(parts or [np.empty((0, *row_shape), tensor.dtype)])
 
-    def _rows(self, tensor: _Tensor, start: int, stop: int, shape: tuple[int, ...]) -> np.ndarray:
+    def read_together(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Several tensors, in one piece where hardly anything else lies between them."""
+        tensors = [self.tensors[name] for name in names]
+        start = min((tensor.start for tensor in tensors), default=0)
+        stop = max((tensor.stop for tensor in tensors), default=0)
+        if stop - start > 2 * sum(tensor.stop - tensor.start for tensor in tensors):
+            return {name: self.read(name) for name in names}
+        data = self._bytes(start, stop)
+        return {
+            name: np.ndarray(tensor.shape, tensor.dtype, data, tensor.start - start)
+            for name, tensor in zip(names, tensors, strict=True)
+        }
+
+    def _bytes(self, start: int, stop: int) -> bytes:
         data = self._read(start, stop - start)
         if len(data) != stop - start:
             raise DamagedError(
                 f"a safetensors file must be whole. Received: {len(data)} of {stop - start} bytes"
             )
-        rows: np.ndarray = np.ndarray(shape, tensor.dtype, data)  # one object, not a view of one
+        return data
+
+    def _rows(self, tensor: _Tensor, start: int, stop: int, shape: tuple[int, ...]) -> np.ndarray:
+        rows: np.ndarray = np.ndarray(shape, tensor.dtype, self._bytes(start, stop))
         return rows
 
 
 def _tensor(entry: Any, base: int, size: int) -> _Tensor:
-    dtype = np.dtype(_DTYPES[entry["dtype"]])
+    dtype = _DTYPES[entry["dtype"]]
     shape = tuple(entry["shape"])
     start, stop = entry["data_offsets"]
-    numbers = (*shape, start, stop)
-    if any(isinstance(v, bool) or not isinstance(v, int) or v < 0 for v in numbers):
-        raise ValueError("shape and offsets are not natural numbers")
+    for number in (*shape, start, stop):
+        if type(number) is not int or not 0 <= number <= 2**40:
+            raise ValueError(f"{number!r:.50} is not a natural number, or too large")
     if stop - start != math.prod(shape) * dtype.itemsize or base + stop > size:
         raise ValueError(f"offsets {start}..{stop} do not fit shape {shape} in {size} bytes")
-    if any(v > 2**40 for v in shape):
-        raise ValueError(f"shape {shape} is too large")
     return _Tensor(dtype, shape, base + start, base + stop)
 
 
@@ -627,7 +643,8 @@ class ArrayFile:
 
     def figures(self) -> dict[str, np.ndarray]:
         """The figures that did not fit into the event."""
-        return {name: self._file.read("figures/" + name) for name in self._overflow}
+        found = self._file.read_together(["figures/" + name for name in self._overflow])
+        return {name.removeprefix("figures/"): array for name, array in found.items()}
 
     def without_arrays(self) -> bytes | None:
         """The same file with its figures alone; None where it holds no figures."""

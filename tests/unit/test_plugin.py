@@ -610,7 +610,7 @@ def test_figures_of_quality_come_with_reasons_and_masks(log: reader.Log) -> None
     assert answer["reasons"]["infidelity"].endswith(".")
     assert answer["masks"] == {"stroke": {"area": [0.25, 0.25], "suspect": False}}
     assert answer["unmeasured"] == {}
-    _, answer = unpack(plugin.series(log, "digits", "integrated_gradients")[0])
+    _, answer = unpack(plugin.series(log, "digits", "saliency")[0])
     assert answer["reasons"] == {}
     assert "masks" not in answer
 
