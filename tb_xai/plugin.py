@@ -7,6 +7,7 @@ request with `parse` and answers with it. Only GET and HEAD are served; no argum
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
 import hashlib
 import json
@@ -14,7 +15,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -1161,11 +1162,59 @@ def _refuse(request: wrappers.Request, status: int, sentence: str) -> wrappers.R
 
 @dataclasses.dataclass(frozen=True)
 class _Answer:
-    """A JSON answer, as of `key`."""
+    """A JSON answer, as of `key`; made from the moment `began` on."""
 
     key: Any
-    revision: str
+    began: float
     body: bytes
+
+    @functools.cached_property
+    def revision(self) -> str:
+        """Changes with the answer and only then."""
+        return hashlib.sha256(self.body).hexdigest()[:16]
+
+
+class _Answers:
+    """The last JSON answers, each made by one of many who ask for it at once.
+
+    An answer holds as long as its key does, and for whoever asked before it was begun.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, _Answer] = OrderedDict()
+        self._making: dict[Hashable, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def get(
+        self, name: Hashable, key: Callable[[], Any], make: Callable[[], dict[str, Any]]
+    ) -> _Answer:
+        asked = time.monotonic()
+        now = key()
+        with self._lock:
+            known = self._kept.get(name)
+            if known is not None and known.key == now:
+                self._kept.move_to_end(name)
+                return known
+            making = self._making.setdefault(name, threading.Lock())
+        with making:
+            known = self._kept.get(name)
+            if known is not None and known.began >= asked:
+                return known
+            began = time.monotonic()
+            try:
+                now = key()
+                text = json.dumps(_clean(make()), allow_nan=False, separators=(",", ":"))
+                made = _Answer(now, began, text.encode())
+                with self._lock:
+                    self._kept[name] = made
+                    self._kept.move_to_end(name)
+                    if len(self._kept) > self._most:
+                        self._making.pop(self._kept.popitem(last=False)[0], None)
+                return made
+            finally:
+                if name not in self._kept:  # there is no such run
+                    self._making.pop(name, None)
 
 
 class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
@@ -1181,8 +1230,8 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
             getattr(flags, "logdir", None) or context.logdir, getattr(flags, "logdir_spec", None)
         )
         self._logs: OrderedDict[str, Log] = OrderedDict()
-        self._indexes: dict[str, _Answer] = {}
-        self._findings: OrderedDict[tuple[str, str], _Answer] = OrderedDict()
+        self._indexes = _Answers(8)
+        self._findings = _Answers(64)
         self._rows: dict[str, _Rows] = {}
         self._lock = threading.Lock()
 
@@ -1223,7 +1272,6 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
                 self._logs[experiment] = log
                 while len(self._logs) > 8:
                     gone = self._logs.popitem(last=False)[0]
-                    self._indexes.pop(gone, None)
                     self._rows.pop(gone, None)
             return log
 
@@ -1233,16 +1281,8 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
         asked = parse(request.args, [], ["revision"])
         log = self.log(request)
         experiment = plugin_util.experiment_id(request.environ)
-        key = log.versions()
-        known = self._indexes.get(experiment)
-        if known is None or known.key != key:
-            content = _clean(index(log))
-            text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-            revision = hashlib.sha256(text.encode()).hexdigest()[:16]
-            whole = f'{{"revision":"{revision}",{text[1:]}'
-            known = _Answer(key, revision, whole.encode())
-            self._indexes[experiment] = known
-        body = known.body
+        known = self._indexes.get(experiment, log.versions, lambda: index(log))
+        body = b'{"revision":"%s",' % known.revision.encode() + known.body[1:]
         if asked["revision"] == known.revision:
             unchanged = {
                 "version": summary.VERSION,
@@ -1311,17 +1351,11 @@ class Plugin(base_plugin.TBPlugin):  # type: ignore[misc]
         asked = parse(request.args, ["run"])
         log = self.log(request)
         run = asked["run"]
-        name = (plugin_util.experiment_id(request.environ), run)
-        key = log.versions().get(run)
-        with self._lock:
-            known = self._findings.get(name)
-        if known is None or known.key != key:
-            content = _clean(findings(log, run))
-            known = _Answer(key, "", json.dumps(content, allow_nan=False).encode())
-            with self._lock:
-                self._findings[name] = known
-                while len(self._findings) > 64:
-                    self._findings.popitem(last=False)
+        known = self._findings.get(
+            (plugin_util.experiment_id(request.environ), run),
+            lambda: log.versions().get(run),
+            lambda: findings(log, run),
+        )
         return _respond(request, known.body, "application/json")
 
     @_route

@@ -29,6 +29,7 @@ import posixpath
 import re
 import stat
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,10 +194,11 @@ class _Entry:
 
 @dataclass(eq=False)
 class _Series:
-    """What is known of one (run, tag), as of `key`."""
+    """What is known of one (run, tag), as of `key`; read from the moment `began` on."""
 
     key: tuple[Any, ...]
     entries: list[_Entry]
+    began: float
 
     @cached_property
     def size(self) -> int:
@@ -243,6 +245,7 @@ class Log:
         self._cache: OrderedDict[tuple[str, str], _Series] = OrderedDict()
         self._outlines: dict[tuple[str, str], tuple[tuple[Any, ...], Outline]] = {}
         self._lock = threading.Lock()
+        self._reading: dict[tuple[str, str], threading.Lock] = {}
         self._listing: Mapping[str, Mapping[str, Any]] | None = None
 
     def snapshot(self) -> Log:
@@ -546,31 +549,37 @@ class Log:
 
     def _series(self, run: str, tag: str, *, keep: bool = True) -> _Series:
         """What is known of a tag; unless `keep`, a tag that is new fills no more than a corner."""
+        asked = time.monotonic()
         name, key = self._find(run, tag)
         with self._lock:
-            known = self._cache.get((name, tag))
-            if known is not None:
+            reading = self._reading.setdefault((name, tag), threading.Lock())
+        with reading:  # of many who ask at once, one reads
+            with self._lock:
+                known = self._cache.get((name, tag))
+                if known is not None:
+                    self._cache.move_to_end((name, tag))
+            if known is not None and (known.key == key or known.began >= asked):
+                return known
+            began = time.monotonic()
+            read = self._provider.read_tensors(
+                self._context,
+                experiment_id=self._experiment,
+                plugin_name=summary.PLUGIN_NAME,
+                downsample=_ALL,
+                run_tag_filter=RunTagFilter(runs=[name], tags=[tag]),
+            )
+            taken = _take(tag, read.get(name, {}).get(tag, ()), known)
+            series = _Series(key, taken, began)
+            with self._lock:
+                others = (each.size for at, each in self._cache.items() if at != (name, tag))
+                total = series.size + sum(others)
+                if known is None and not keep and total > _LISTED_BYTES:
+                    return series
+                self._cache[name, tag] = series
                 self._cache.move_to_end((name, tag))
-        if known is not None and known.key == key:
-            return known
-        read = self._provider.read_tensors(
-            self._context,
-            experiment_id=self._experiment,
-            plugin_name=summary.PLUGIN_NAME,
-            downsample=_ALL,
-            run_tag_filter=RunTagFilter(runs=[name], tags=[tag]),
-        )
-        series = _Series(key, _take(tag, read.get(name, {}).get(tag, ()), known))
-        with self._lock:
-            others = (each.size for at, each in self._cache.items() if at != (name, tag))
-            total = series.size + sum(others)
-            if known is None and not keep and total > _LISTED_BYTES:
-                return series
-            self._cache[name, tag] = series
-            self._cache.move_to_end((name, tag))
-            while total > _CACHED_BYTES and len(self._cache) > 1:
-                total -= self._cache.popitem(last=False)[1].size
-        return series
+                while total > _CACHED_BYTES and len(self._cache) > 1:
+                    total -= self._cache.popitem(last=False)[1].size
+            return series
 
     def _stored(self, run: str, tag: str, step: int) -> Stored:
         return self.stored(run, tag, [step])[0]
@@ -781,8 +790,8 @@ def _open_contained(folder: str, name: str) -> Iterator[tuple[Callable[[int, int
             yield opened
         return
     run = os.path.realpath(folder)
-    path = os.path.realpath(os.path.join(run, *summary.ARRAY_FOLDER, name), strict=True)
-    if not path.startswith(os.path.join(run, "")):
+    path = os.path.realpath(Path(run, *summary.ARRAY_FOLDER, name), strict=True)
+    if os.path.commonpath([run, path]) != run:
         raise OSError("it lies outside of its run's directory")
     with _opened_local(path) as opened:
         yield opened

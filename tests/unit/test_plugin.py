@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import threading
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -649,6 +651,60 @@ def test_the_revision_changes_with_the_answer_and_only_then(tmp_path: Path) -> N
     second = json.loads(get(f"/index?revision={first['revision']}").data)
     assert second["revision"] != first["revision"]
     assert "new" in {tag["name"] for tag in second["runs"][0]["tags"]}
+
+
+def test_of_many_who_ask_at_once_one_makes_the_answer() -> None:
+    made, version = [], [0]
+    begun, go_on = threading.Event(), threading.Event()
+
+    def make() -> dict[str, Any]:
+        made.append(version[0])
+        begun.set()
+        assert go_on.wait(10)
+        return {"answer": made[-1]}
+
+    answers = plugin._Answers(2)
+    bodies: list[bytes] = []
+
+    def ask() -> None:
+        bodies.append(answers.get("run", lambda: version[0], make).body)
+
+    first = threading.Thread(target=ask)
+    first.start()
+    assert begun.wait(10)
+    version[0] = 1  # the log grows while the first answer is made
+    others = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in others:
+        thread.start()
+    while not all(thread.is_alive() for thread in others):
+        time.sleep(0.01)
+    time.sleep(0.1)
+    go_on.set()
+    for thread in (first, *others):
+        thread.join(10)
+    assert made == [0, 1]
+    assert sorted(bodies) == [b'{"answer":0}'] + 8 * [b'{"answer":1}']
+    assert answers.get("run", lambda: 1, make).body == b'{"answer":1}'
+    assert made == [0, 1]
+
+
+def test_answers_are_forgotten_and_failures_never_kept() -> None:
+    answers = plugin._Answers(2)
+    made: list[int] = []
+
+    def make(number: int) -> dict[str, Any]:
+        made.append(number)
+        if number < 0:
+            raise KeyError(number)
+        return {"number": number}
+
+    for number in (1, 2, 1, 3, 2):
+        answers.get(number, lambda: "same", lambda number=number: make(number))  # type: ignore[misc]
+    assert made == [1, 2, 3, 2]
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            answers.get(-1, lambda: "same", lambda: make(-1))
+    assert set(answers._making) == set(answers._kept) == {3, 2}
 
 
 def test_an_empty_log_is_an_empty_index(tmp_path: Path) -> None:
