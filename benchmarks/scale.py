@@ -275,7 +275,9 @@ def main(argv: list[str] | None = None) -> int:
 
 {" ".join(notes)} Memory is that of TensorBoard and its data server, without TensorFlow, once every
 step is there; *as many scalars*: as many runs, tags and steps of plain scalars, and nothing of
-ours. TensorBoard itself takes some MiB at the first event of any kind, and keeps what it read."""
+ours. TensorBoard itself takes some MiB at the first event of any kind, and keeps what it read: of
+16 examples an event holds the figures, 4.5 KiB, so that a log behind an object store is read
+without a request for each step; of 100 examples they lie in the array files."""
     report.write("Scale of the log", "python -m benchmarks.scale", body)
     print(body)
     return 0
