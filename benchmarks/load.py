@@ -17,6 +17,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -127,14 +128,6 @@ def loaded(board: Board, browsers: int, seconds: float) -> list[tuple[str, int, 
     return found
 
 
-def watch(board: Board, seconds: float, sizes: list[float]) -> None:
-    """Note a server's memory, in MiB, every second."""
-    until = time.time() + seconds
-    while time.time() < until:
-        sizes.append(report.resident(board.pid))
-        time.sleep(1)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table and write it into the document."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -170,17 +163,18 @@ def main(argv: list[str] | None = None) -> int:
                         os.sched_setaffinity(0, rest)
                     board.until(lambda b=board: len(b.steps("training", "saliency")) > 5, 120)
                     loaded(board, options.browsers, 3)  # caches fill
-                    quiet, before = [time.time(), 0.0], list[float]()
-                    watch(board, options.seconds, before)
+                    quiet = [time.time(), 0.0]
+                    time.sleep(options.seconds)
                     quiet[1] = time.time()
-                    busy, sizes = [time.time(), 0.0], list[float]()
-                    watcher = threading.Thread(target=watch, args=(board, options.seconds, sizes))
-                    watcher.start()
+                    sizes = [report.resident(board.pid)]
+                    busy = [time.time(), 0.0]
                     found = loaded(board, options.browsers, options.seconds)
                     busy[1] = time.time()
-                    watcher.join()
-                    thirds = [sizes[at * (len(sizes) - 1) // 3] for at in range(4)]
-                    grown = [after - at for at, after in itertools.pairwise(thirds)]
+                    sizes.append(report.resident(board.pid))
+                    training.send_signal(signal.SIGSTOP)
+                    for _ in range(2):  # the last steps are read, and then nothing is new
+                        found += loaded(board, options.browsers, options.seconds)
+                        sizes.append(report.resident(board.pid))
                     os.sched_setaffinity(0, cores)
             finally:
                 training.kill()
@@ -195,9 +189,9 @@ def main(argv: list[str] | None = None) -> int:
         slower = epoch(busy) / epoch(quiet) - 1
         quantiles = statistics.quantiles(times, n=20)
         rows.append(
-            [name, options.browsers, len(found), f"{len(found) / options.seconds:.0f}",
-             f"{quantiles[9]:.0f} / {quantiles[18]:.0f}", errors, f"{before[-1] - before[0]:+.0f}",
-             " ".join(f"{each:+.0f}" for each in grown),
+            [name, options.browsers, len(found), f"{len(found) / options.seconds / 3:.0f}",
+             f"{quantiles[9]:.0f} / {quantiles[18]:.0f}", errors,
+             *(f"{after - at:+.0f} MiB" for at, after in itertools.pairwise(sizes)),
              f"{slower:+.1%}"]
         )  # fmt: skip
         print(rows[-1], flush=True)
@@ -208,16 +202,17 @@ def main(argv: list[str] | None = None) -> int:
         "per s",
         "p50 / p95, ms",
         "errors",
-        "memory without",
-        "memory with",
+        "memory",
+        "at rest",
+        "and again",
         "epoch",
     ]
     body = f"""{report.table(head, rows)}
 
-{options.seconds:.0f} s, after as many without. *memory*: what TensorBoard and its data
-server grew by, in MiB, without browsers and in each third of the time with them, while the log
-grows; *epoch*: how much longer the median epoch of the training took with browsers than without.
-The training has a core for itself; TensorBoard and the browsers share the others."""
+{options.seconds:.0f} s, after as many without. *memory*: what TensorBoard and its data server
+grew by while the log grew; *at rest*, *and again*: twice as long after that, while the training
+was stopped; *epoch*: how much longer the median epoch of the training took with browsers than
+without. The training has a core for itself; TensorBoard and the browsers share the others."""
     report.write("Load", "python -m benchmarks.load", body)
     print(body)
     return 0
