@@ -545,3 +545,19 @@ def test_two_devices_log_what_one_logs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout.split()[-1]) > 60
+
+
+WHOLE = RNG.integers(0, 9, (N, 5))
+
+
+@pytest.mark.parametrize("make", [gradients.saliency, gradients.smooth_grad])
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
+def test_whole_numbers_are_judged_as_the_floats_that_the_model_reads(
+    tmp_path: Path, make: Any, dtype: str
+) -> None:
+    x = (WHOLE > 4 if dtype == "bool" else WHOLE).astype(dtype)
+    whole, _ = logged(tmp_path / "whole", mlp(), x, make())
+    floats, _ = logged(tmp_path / "floats", mlp(), x.astype("float32"), make())
+    assert np.isfinite(floats[0].figures["infidelity"]).any()
+    for figure in MEASURES:
+        np.testing.assert_array_equal(whole[0].figures[figure], floats[0].figures[figure])
