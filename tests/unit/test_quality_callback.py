@@ -561,3 +561,17 @@ def test_whole_numbers_are_judged_as_the_floats_that_the_model_reads(
     assert np.isfinite(floats[0].figures["infidelity"]).any()
     for figure in MEASURES:
         np.testing.assert_array_equal(whole[0].figures[figure], floats[0].figures[figure])
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 9, 1), (3, 3, 1)])
+def test_an_image_of_fewer_rows_than_the_grid_has_cells_has_no_grid(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    parts = [keras.Input(shape), layers.Flatten(), layers.Dense(2, "softmax")]
+    model = keras.Sequential(parts)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = RNG.normal(size=(N, *shape)).astype("float32")
+    found, _ = logged(tmp_path, model, x, gradients.gradient_x_input())
+    assert np.isfinite(found[-1].figures["gini"]).all()
+    assert not {"grid", "grid_signed"} & found[-1].figures.keys()
+    assert "grid" not in found[-1].meta
