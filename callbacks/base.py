@@ -117,8 +117,11 @@ def shapes(structure: Any) -> str:
     return str(found["x"]) if list(found) == ["x"] else str(found)
 
 
-def kind_of(leaf: np.ndarray) -> str:
-    """How an input is best looked at: "image", "flat", "sequence" or "other"."""
+def kind_of(leaf: np.ndarray, ids: bool = True) -> str:
+    """How an input is best looked at: "image", "flat", "sequence" or "other".
+
+    Rows of whole numbers are a sequence where they are `ids`, and columns otherwise.
+    """
     if leaf.dtype.kind in "OSU":
         return "other"
     if leaf.ndim == 4:
@@ -128,7 +131,7 @@ def kind_of(leaf: np.ndarray) -> str:
         sides = sorted(leaf.shape[1:])
         return "image" if sides[0] >= 8 and sides[1] <= 2 * sides[0] else "sequence"
     if leaf.ndim == 2:
-        return "flat" if leaf.dtype.kind == "f" else "sequence"
+        return "flat" if leaf.dtype.kind == "f" or not ids else "sequence"
     return "other"
 
 
@@ -347,6 +350,9 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
     # Whether the log keeps the examples; otherwise it keeps their names and a hash of them.
     _shows_examples = True
 
+    # Names of token ids, where a callback takes them.
+    token_names: Any = None
+
     # Examples that a budget leaves, and whether the method has samples that it may take.
     _fewest = 4
     _has_samples = False
@@ -372,8 +378,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         examples = self._examples
         self.input_names = _input_names(self.model, examples.x)
         self._about_inputs = {
-            name: {"shape": list(leaf.shape[1:]), "kind": kind_of(leaf)}
-            for name, leaf in zip(self.input_names, leaves(examples.x).values(), strict=True)
+            name: {"shape": list(leaf.shape[1:]), "kind": kind_of(leaf, ids)}
+            for (name, leaf), ids in zip(
+                zip(self.input_names, leaves(examples.x).values(), strict=True),
+                _may_be_ids(self.model, examples.x, self.token_names),
+                strict=True,
+            )
         }
         self._check_features(examples)
         began = time.perf_counter()
@@ -1039,6 +1049,21 @@ def _input_names(model: Any, x: Any) -> list[str]:
     if isinstance(x, list) and len(declared) == len(names):
         return [tensor.name for tensor in declared]
     return names
+
+
+def _may_be_ids(model: Any, x: Any, token_names: Any) -> list[bool]:
+    """Whether whole numbers of each input may be ids.
+
+    They are none where a model without an embedding reads them as floats.
+    """
+    names, declared = list(leaves(x)), _declared(model)
+    embeds = any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
+    if embeds or token_names is not None or len(declared) != len(names):
+        return [True] * len(names)
+    by_name = {tensor.name: tensor for tensor in declared}
+    keyed = isinstance(x, Mapping) and set(by_name) == set(names)
+    asked = [by_name[name] for name in names] if keyed else declared
+    return ["float" not in str(tensor.dtype) for tensor in asked]
 
 
 def _declared(model: Any) -> list[Any]:

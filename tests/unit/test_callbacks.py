@@ -1027,6 +1027,26 @@ def test_kind_of_an_input(shape: tuple[int, ...], dtype: str, kind: str) -> None
     assert kind_of(np.zeros(shape, dtype)) == kind
 
 
+@pytest.mark.parametrize("dtype", ["int64", "bool", "uint8"])
+def test_whole_numbers_are_columns_where_the_model_reads_floats(tmp_path: Path, dtype: str) -> None:
+    x = (X > 0).astype(dtype)
+    fit(mlp(), [SaliencyCallback(tmp_path, x[:6], Y[:6])], x)
+    assert reader.open(tmp_path).records(".", "saliency")[0].meta["inputs"]["x"]["kind"] == "flat"
+
+
+@pytest.mark.parametrize("declared", ["int32", "float32"])
+def test_whole_numbers_are_a_sequence_where_they_are_embedded(
+    tmp_path: Path, declared: str
+) -> None:
+    parts = [layers.Embedding(4, 3), layers.Flatten(), layers.Dense(K, "softmax")]
+    model = keras.Sequential([keras.Input((D,), dtype=declared), *parts])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = (X > 0).astype("int32")
+    fit(model, [SaliencyCallback(tmp_path, x[:6], Y[:6])], x)
+    inputs = reader.open(tmp_path).records(".", "saliency")[0].meta["inputs"]
+    assert inputs["x"]["kind"] == "sequence"
+
+
 def test_no_warning_in_an_ordinary_training(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
