@@ -26,7 +26,7 @@ import numpy as np
 
 from tb_xai import findings, summary
 from tb_xai.callbacks.budget import Budget
-from tb_xai.targets import generators_left_alone
+from tb_xai.targets import as_numbers, generators_left_alone
 
 # Records that could not be written wait for the next attempt; of more than these the oldest go.
 KEPT_FOR_RETRY = 4
@@ -844,7 +844,7 @@ def _array(name: str, value: Any) -> np.ndarray:
             f"PyDataset. Received: {_brief(value)}"
         )
     try:
-        array = np.asarray(value)
+        array = as_numbers(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of one shape. Received: {error}") from error
     if array.dtype == object and all(isinstance(v, (numbers.Real, np.bool_)) for v in array.flat):

@@ -1704,7 +1704,7 @@ def check_inputs(
             values that are not finite.
     """
     structure = x if isinstance(x, Mapping) or _is_structure(x) else np.asarray(x)
-    leaves = [np.asarray(leaf) for leaf in _flatten(structure, structure)]
+    leaves = [targets.as_numbers(leaf) for leaf in _flatten(structure, structure)]
     symbolic = list(getattr(model, "inputs", None) or [])
     names = _names(structure, symbolic, len(leaves))
     if symbolic and len(symbolic) != len(leaves):

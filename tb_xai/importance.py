@@ -1965,7 +1965,7 @@ def _column(column: Any, names: list[str], group: str, inputs: list[str]) -> int
 
 
 def _input(a: Any, wide: bool) -> Array:
-    array: Array = np.asarray(a)
+    array: Array = targets.as_numbers(a)
     if array.ndim == 0:
         raise ValueError(f"x must have rows first, (n, d). Received: shape {array.shape}")
     if array.dtype.kind in "OSU":

@@ -666,6 +666,13 @@ def graph_only() -> None:
         )
 
 
+def as_numbers(values: Any) -> np.ndarray:
+    """Return an array whose numbers NumPy can count with: bfloat16 and float8 become float32."""
+    found = np.asarray(values)
+    borrowed = found.dtype.kind == "V" and found.dtype.name.startswith(("bfloat", "float"))
+    return found.astype(np.float32) if borrowed else found
+
+
 def narrowed(values: np.ndarray, dtype: Any, what: str) -> np.ndarray:
     """Return numbers in the type that a model reads, or refuse what that type cannot hold."""
     dtype = np.dtype(dtype)

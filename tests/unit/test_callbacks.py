@@ -30,6 +30,7 @@ from tb_xai.callbacks import (
 )
 from tb_xai.callbacks.attribution import Head, by_feature, predictions, strength
 from tb_xai.callbacks.base import kind_of
+from tb_xai.importance import permutation_importance
 
 N, D, K = 48, 5, 3
 X = np.random.default_rng(0).normal(size=(N, D)).astype("float32")
@@ -1032,6 +1033,21 @@ def test_whole_numbers_are_columns_where_the_model_reads_floats(tmp_path: Path, 
     x = (X > 0).astype(dtype)
     fit(mlp(), [SaliencyCallback(tmp_path, x[:6], Y[:6])], x)
     assert reader.open(tmp_path).records(".", "saliency")[0].meta["inputs"]["x"]["kind"] == "flat"
+
+
+@pytest.mark.parametrize("take", [np.array, tf.constant])
+def test_bfloat16_is_numbers(tmp_path: Path, take: Any) -> None:
+    x = take(X.astype(tf.bfloat16.as_numpy_dtype))
+    near = np.asarray(x).astype("float32")
+    model = mlp()
+    np.testing.assert_array_equal(
+        gradients.saliency()(model)(x, Y).values, gradients.saliency()(model)(near, Y).values
+    )
+    assert permutation_importance(model, x, Y).score == permutation_importance(model, near, Y).score
+    fit(model, [ModelHealthCallback(tmp_path, x, Y), SaliencyCallback(tmp_path, x, Y)])
+    assert steps(tmp_path) == [0, 1, 2]
+    with pytest.raises(ValueError, match="x must be finite"):
+        SaliencyCallback(tmp_path, x * np.nan, Y)
 
 
 @pytest.mark.parametrize("declared", ["int32", "float32"])
