@@ -186,10 +186,19 @@ class _OfOutput:
         return self.target(self.pick(outputs, "outputs"), y)
 
     def pick(self, structure: Any, what: str) -> Any:
+        if tf.is_tensor(structure):  # whose parts would be examples
+            raise ValueError(
+                "target must be given without of_output for a model of one output. "
+                f"Received: of_output({self.output!r})"
+            )
         try:
             return structure[self.output]
         except (KeyError, IndexError, TypeError):
-            known = list(structure) if isinstance(structure, Mapping) else len(structure)
+            known = (
+                list(structure)
+                if isinstance(structure, Mapping)
+                else f"positions 0 to {len(structure) - 1}"
+            )
             raise ValueError(
                 f"of_output must name one of the model's {what}: {known}. Received: {self.output!r}"
             ) from None
@@ -328,6 +337,11 @@ class Score:
             named, placed = named.target, placed.target
         if not self.built_in:
             return _free_labels(y, n)
+        if isinstance(y, Mapping):
+            raise ValueError(
+                f"y must be one array of labels for target {self.name}; of several outputs, "
+                f"targets.of_output chooses the one to explain. Received: keys {list(y)}"
+            )
         if self.classes is None:
             spec = tf.nest.map_structure(
                 lambda a: tf.TensorSpec((None, *np.shape(a)[1:]), tf.as_dtype(a.dtype)), x
