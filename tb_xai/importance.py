@@ -1743,7 +1743,12 @@ def _free_labels(y: Any, n: int) -> Any:
         checked = _rows_of(y, n)
         return checked.astype(np.float32) if checked.dtype == np.float64 else checked
 
-    return tf.nest.map_structure(part, y) if isinstance(y, (Mapping, tuple)) else part(y)
+    several = isinstance(y, (Mapping, tuple)) or (
+        isinstance(y, list)
+        and len(y) != n  # not rows
+        and all(np.ndim(a) > 0 and len(a) == n for a in y)
+    )
+    return tf.nest.map_structure(part, y) if several else part(y)
 
 
 def _class_labels(y: Any, n: int, k: int, soft: bool) -> Array:
