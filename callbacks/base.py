@@ -393,11 +393,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._explain = self._bind(self.model, examples, 1.0)
             dry_run = self._explain()
         except Exception as error:
-            if isinstance(error, (ValueError, TypeError)) and "Received: " in str(error):
-                raise  # a sentence of ours
+            if _is_ours(error):
+                raise
+            labels = "" if examples.y is None else f" and y of shape {shapes(examples.y)}"
             raise ValueError(
                 f"{type(self).__name__} must be able to explain the model before training starts, "
-                f"with x of shape {shapes(examples.x)}. Received: {_told(error)}"
+                f"with x of shape {shapes(examples.x)}{labels}. Received: {_told(error)}"
             ) from error
         self._cost = self._dry_run_seconds = time.perf_counter() - began
         self._bound = (len(examples), 1.0)
@@ -635,8 +636,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         except Exception as error:
             if writer is not None:
                 writer.close()
-            if isinstance(error, ValueError) and "Received: " in str(error):
-                raise  # a sentence of ours
+            if _is_ours(error):
+                raise
             raise ValueError(
                 "log_dir must be a directory that can be written. "
                 f"Received: {self.log_dir!r} ({_told(error)})"
@@ -816,10 +817,22 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def _is_ours(error: Exception) -> bool:
+    """Whether an error is a sentence of this package: Keras ends many of its own alike."""
+    if not isinstance(error, (ValueError, TypeError)) or "Received: " not in str(error):
+        return False
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and str(place.tb_frame.f_globals.get("__name__")).startswith("tb_xai.")
+
+
 def _told(error: BaseException) -> str:
-    """What an error of a framework says, on one line and without its colours."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return f"{type(error).__name__}: {' '.join(text.split())}"
+    """What an error of a framework says, on one line, without its colours and its trace."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    text = re.sub(r'Detected at node .* File "[^"]*", line \d+, in \S+ ', "", text)
+    text = re.sub(r" \[\[\{\{node .*", "", text)
+    return f"{type(error).__name__}: {text}"
 
 
 def _is_dataset(x: Any) -> bool:

@@ -165,7 +165,7 @@ class _Halving:
                 found = self._explain(x, y)
                 break
             except tf.errors.InvalidArgumentError as error:
-                refused = targets.unknown_id(error)
+                refused = targets.out_of_range(error)
                 if refused is None:
                     raise
                 raise refused from error

@@ -511,7 +511,13 @@ class _Measure:
             # float16 swallows small gradients and overflows at large ones: see tb_xai.gradients.
             scale = gradients.SCALE * rows if self._half else 1.0
             for attempt in range(5 if self._half else 1):
-                one = function(tf.constant(scale / 16**attempt, tf.float32), *part, *sums)
+                try:
+                    one = function(tf.constant(scale / 16**attempt, tf.float32), *part, *sums)
+                except tf.errors.InvalidArgumentError as error:
+                    refused = targets.out_of_range(error)
+                    if refused is None:
+                        raise
+                    raise refused from error
                 if np.isfinite(one["squares"].numpy()).all():
                     break
             sums = one.pop("sums")

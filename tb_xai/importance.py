@@ -673,7 +673,7 @@ class _Substitution:
                 found, score = self._passes(metric, x, y, member, order, pairs, plan, len(names))
                 break
             except tf.errors.InvalidArgumentError as error:
-                refused = targets.unknown_id(error)
+                refused = targets.out_of_range(error)
                 if refused is None:
                     raise
                 raise refused from error

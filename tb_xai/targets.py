@@ -707,12 +707,20 @@ def narrowed(values: np.ndarray, dtype: Any, what: str) -> np.ndarray:
     return found
 
 
-def unknown_id(error: tf.errors.InvalidArgumentError) -> ValueError | None:
-    """Return what to say of a row that an embedding does not have; None for other errors."""
-    found = re.search(r"indices\[[\d,]*\] = (-?\d+) is not in \[0, (\d+)\)", error.message or "")
-    if found is None:
-        return None
-    return ValueError(
-        f"x must hold ids from 0 to {int(found[2]) - 1}, the rows of the model's embedding (and so "
-        f"must a baseline or background). Received: {found[1]}"
-    )
+def out_of_range(error: tf.errors.InvalidArgumentError) -> ValueError | None:
+    """Return what to say of an id or class that the model does not have; None for other errors."""
+    told = error.message or ""
+    found = re.search(r"indices\[[\d,]*\] = (-?\d+) is not in \[0, (\d+)\)", told)
+    if found is not None:
+        return ValueError(
+            f"x must hold ids from 0 to {int(found[2]) - 1}, the rows of the model's embedding "
+            f"(and so must a baseline or background). Received: {found[1]}"
+        )
+    found = re.search(r"label value of (-?\d+) which is outside .* range of \[0, (\d+)\)", told)
+    if found is not None:
+        return ValueError(
+            f"target must be below {found[2]} classes. Received: target={found[1]}"
+            if int(found[1]) >= 0
+            else f"y must hold class numbers of at least 0. Received: {found[1]}"
+        )
+    return None

@@ -918,6 +918,31 @@ WRONG_FOR_THE_MODEL: list[tuple[str, Callable[[Path], Any], str]] = [
         r"x must have shape \(n, 5\) for input .*Received: shape \(48, 3\)$",
     ),
     (
+        "health, class out of range",
+        lambda d: ModelHealthCallback(d, X[:4], [0, 1, 2, 3]),
+        "^target must be below 3 classes. Received: target=3$",
+    ),
+    (
+        "health, negative class",
+        lambda d: ModelHealthCallback(d, X[:4], [0, 1, 2, -3]),
+        "^y must hold class numbers of at least 0. Received: -3$",
+    ),
+    (
+        "health, one-hot labels of a loss that takes numbers",
+        lambda d: ModelHealthCallback(d, X, np.eye(3)[Y]),
+        r"^ModelHealthCallback must .*shape \(48, 5\) and y of shape \(48, 3\). Received: ValueErr",
+    ),
+    (
+        "an operation that fails",
+        lambda d: SaliencyCallback(
+            d,
+            X[:4],
+            Y[:4],
+            target=lambda o, y: tf.debugging.check_numerics(o[:, 0] / 0.0, "odd"),
+        ),
+        r"^SaliencyCallback must be able(?!.*(Detected at|node)).*Received: Invalid[^\n]*$",
+    ),
+    (
         "unknown column",
         lambda d: PermutationImportanceCallback(d, X, Y, groups={"a": ["zz"]}),
         "Received: .*zz",

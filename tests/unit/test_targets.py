@@ -419,7 +419,9 @@ def test_labels_are_checked_against_the_model_before_anything_is_computed() -> N
 def test_one_output_is_not_taken_for_several(which: int | str, target: targets.Target) -> None:
     model = keras.Sequential([keras.Input((3,)), LAYERS.Dense(K, "softmax", name="answer")])
     x = rng().normal(size=(K, 3)).astype("float32")  # as many rows as classes
-    with pytest.raises(ValueError, match="without of_output for a model of one output. Received: "):
+    with pytest.raises(
+        ValueError, match=r"without of_output for a model of one output. Received: "
+    ):
         saliency()(model, targets.of_output(which, target))(x, np.arange(K))
 
 
