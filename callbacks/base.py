@@ -283,13 +283,15 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 f"other batches. Received: every={every!r}, every_n_batches={every_n_batches!r}"
             )
         if budget is not None and (
-            isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget <= 1
+            isinstance(budget, bool)
+            or not isinstance(budget, (int, float, np.floating, np.integer))
+            or not 0 < budget <= 1
         ):
             raise ValueError(
                 "budget must be a share of training time above 0 and at most 1, or None. "
                 f"Received: {budget!r}"
             )
-        self.budget = budget
+        self.budget = None if budget is None else float(budget)
         self.seed = whole("seed", seed, 0)
         self.n_examples = None if n_examples is None else whole("n_examples", n_examples, 1)
         self.batch_size = None if batch_size is None else whole("batch_size", batch_size, 1)
@@ -327,6 +329,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _reset(self) -> None:
         """Forget everything that belongs to one fit."""
         self._running = False
+        self._fit: Any = None  # what Keras gave all callbacks of this fit
         self._step: int | None = None  # finished epochs, or batches, since the untrained model
         self._epoch = 0.0
         self._epoch_starts_at = 0
@@ -368,8 +371,15 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Draw the probe set, explain it once in a dry run, and open the log."""
+        again = self._running and self._step is None and self.params is not None
+        if again and self._fit is self.params:  # Keras makes one dict for each fit
+            raise ValueError(
+                "A callback must stand once in the list of callbacks of a fit. "
+                f"Received: {type(self).__name__} of tag {self.tag!r} twice"
+            )
         self._close()  # of a fit that was interrupted
         self._reset()
+        self._fit = self.params
         self._claim()
         if self._examples is None:
             examples = _draw(self._source[0], self.n_examples or self._from_dataset)
@@ -836,8 +846,9 @@ def _told(error: BaseException) -> str:
 
 
 def _is_dataset(x: Any) -> bool:
+    """Whether x can be drawn from again and again: an iterator cannot."""
     return isinstance(x, keras.utils.PyDataset) or (
-        hasattr(x, "element_spec") and hasattr(x, "__iter__")
+        hasattr(x, "element_spec") and hasattr(x, "__iter__") and not hasattr(x, "__next__")
     )
 
 

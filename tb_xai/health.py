@@ -203,6 +203,7 @@ def measure(
         ("batch_size", 1 if batch_size is None else batch_size),
     ):
         _whole(name, value)
+    _check_losses(loss)
 
     def bind(model: Any) -> Explain:
         return _Measure(model, loss, int(chunks), batch_size)
@@ -968,12 +969,25 @@ def _check_loss(model: Any, loss: Any) -> None:
             "model must be compiled with a loss, or loss=... be given. "
             f"Received: the model {model.name!r} without a loss"
         )
+    _check_losses(chosen)
+
+
+def _check_losses(chosen: Any) -> None:
+    """Refuse what cannot be a loss, before there is a model."""
     for part in tf.nest.flatten(chosen):
         if part is not None and not isinstance(part, str) and not callable(part):
             raise TypeError(
                 "loss must be a name, a Keras loss or a callable (y_true, y_pred). "
                 f"Received: {part!r}"
             )
+        if isinstance(part, str):
+            try:
+                keras.losses.get(part)
+            except ValueError as error:
+                raise ValueError(
+                    'loss must be a name of Keras, such as "mse", a Keras loss or a callable '
+                    f"(y_true, y_pred). Received: {part!r}"
+                ) from error
 
 
 def _terms(model: Any, loss: Any, y: Any, outputs: Any) -> list[tuple[Any, Any, Any, float]]:

@@ -811,6 +811,26 @@ WRONG_AT_ONCE: list[tuple[str, Callable[[Path], Any], str]] = [
         lambda d: SaliencyCallback(d, generator()),
         "x must be an array.*Received: <generator",
     ),
+    (
+        "iterator",
+        lambda d: SaliencyCallback(d, iter(tf.data.Dataset.from_tensor_slices((X, Y)).batch(4))),
+        "x must be an array, .*a tf.data.Dataset or a PyDataset. Received: <.*OwnedIterator",
+    ),
+    (
+        "thresholds",
+        lambda d: ModelHealthCallback(d, X, Y, thresholds=0.5),
+        "thresholds must be a dictionary .*Received: 0.5$",
+    ),
+    (
+        "loss",
+        lambda d: ModelHealthCallback(d, X, Y, loss="mseee"),
+        "loss must be a name of Keras.*Received: 'mseee'$",
+    ),
+    (
+        "thing for a loss",
+        lambda d: ModelHealthCallback(d, X, Y, loss={"a": 3}),
+        "loss must be a name, .*Received: 3$",
+    ),
     ("ragged", lambda d: SaliencyCallback(d, [[1.0], [1.0, 2.0]]), "x must be an array.*Received"),
     ("objects", lambda d: SaliencyCallback(d, np.array([[None]])), "x must be .*Received: array"),
     (
@@ -962,6 +982,31 @@ def test_refused_before_the_first_epoch(tmp_path: Path, make: Any, sentence: str
     with pytest.raises((ValueError, TypeError), match=sentence):
         fit(mlp(), [make(tmp_path), watch])
     assert not begun
+
+
+def test_a_share_may_be_a_number_of_numpy(tmp_path: Path) -> None:
+    assert SaliencyCallback(tmp_path, X[:4], Y[:4], budget=np.float32(0.5)).budget == 0.5
+
+
+def test_one_callback_stands_once_in_a_fit(tmp_path: Path) -> None:
+    callback = SaliencyCallback(tmp_path, X[:4], Y[:4])
+    with pytest.raises(ValueError, match=r"must stand once.*Received: SaliencyCallback of tag"):
+        fit(mlp(), [callback, callback])
+    fit(mlp(), [callback])  # the next fit is another one
+    assert steps(tmp_path) == [0, 1, 2]
+
+
+def test_a_single_image_is_no_examples(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1), name="image"), layers.Flatten(), layers.Dense(K, "softmax")]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = np.zeros((N, 8, 8, 1), "float32")
+    with pytest.raises(
+        ValueError, match=r"shape \(n, 8, 8, 1\) for input 'image'. Received: shape"
+    ):
+        fit(model, [SaliencyCallback(tmp_path, x[0], Y[:8])], x)
+    fit(model, [SaliencyCallback(tmp_path, x[:4, ..., 0], Y[:4])], x)  # Keras adds the channel
 
 
 def test_one_directory_under_two_names_is_one_directory(tmp_path: Path) -> None:
