@@ -527,7 +527,7 @@ class _Measure:
 
     def _prepare(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, str, Any]:
         """Return inputs, all arrays, what a trace depends on, and the parts of the batch."""
-        given = gradients.check_inputs(self._model, x)
+        given = gradients.check_inputs(self._model, x, text=True)
         labels = _labels(y, given.n, self._model, self._loss, needed=not self._own_loss)
         data = [given.leaves, labels, _check_weight(sample_weight, given.n)]
         size = -(-given.n // self._chunks)

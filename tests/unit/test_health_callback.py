@@ -428,3 +428,18 @@ def test_the_callback_refuses_before_the_first_batch(tmp_path: Path) -> None:
     refused(begin(model, X[:, :3], Y), "x must have shape (n, 5)")
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_of_text_is_measured(tmp_path: Path) -> None:
+    texts = np.array(["good film", "bad film", "so good", "so bad"] * 4)
+    words = layers.TextVectorization(output_sequence_length=3)
+    words.adapt(texts)
+    parts = [words, layers.Embedding(12, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((), dtype="string"), *parts, layers.Softmax()])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    y = np.array([1, 0, 1, 0] * 4)
+    data = tf.data.Dataset.from_tensor_slices((texts, y)).batch(4)
+    callback = ModelHealthCallback(tmp_path, texts, y)
+    model.fit(data, verbose=0, shuffle=False, callbacks=[callback])
+    found = reader.open(tmp_path).records(".", "model_health")[-1]
+    assert np.isfinite(found.figures["gradient_norm"]).all()

@@ -575,3 +575,20 @@ def test_an_image_of_fewer_rows_than_the_grid_has_cells_has_no_grid(
     assert np.isfinite(found[-1].figures["gini"]).all()
     assert not {"grid", "grid_signed"} & found[-1].figures.keys()
     assert "grid" not in found[-1].meta
+
+
+@pytest.mark.parametrize("form", [dict, list])
+def test_a_baseline_may_stand_in_the_structure_of_a_single_input(tmp_path: Path, form: Any) -> None:
+    def run(name: str, build: Any) -> Any:
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((5,), name="row")
+        model = keras.Model(build(inputs), layers.Dense(2, "softmax")(inputs))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        method = gradients.integrated_gradients(4, baseline=build(FLAT[8:16]))
+        return logged(tmp_path / name, model, build(FLAT), method)[0][0].figures
+
+    plain = run("plain", lambda a: a)
+    structured = run("structured", lambda a: {"row": a} if form is dict else [a])
+    for figure in ("faithfulness", "deletion", "insertion"):
+        assert np.isfinite(plain[figure]).any()
+        np.testing.assert_allclose(structured[figure], plain[figure], rtol=1e-4)
