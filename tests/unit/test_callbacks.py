@@ -133,6 +133,15 @@ def test_importance_is_logged_with_names_and_interval(tmp_path: Path) -> None:
     assert callback.explain.traces() == 1
 
 
+def test_what_columns_tell_without_a_model_is_in_the_frame(tmp_path: Path) -> None:
+    fit(mlp(), [PermutationImportanceCallback(tmp_path, X, Y, n_repeats=2)])
+    log = reader.open(tmp_path)
+    frame = log.frame(".", "permutation_importance")
+    for name in ("single_score", "single_low", "single_high", "scale"):
+        first = log.records(".", "permutation_importance")[0].figures[name]
+        np.testing.assert_array_equal(frame[name][:D], first)
+
+
 def test_groups_keep_their_names(tmp_path: Path) -> None:
     groups = {"left": [0, 1], "right": [2, 3, 4]}
     fit(mlp(), [PermutationImportanceCallback(tmp_path, X, Y, n_repeats=2, groups=groups)])
