@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -202,7 +203,7 @@ class AttributionCallback(ExplanationCallback):
 
     def _bind(self, model: Any, examples: Examples, samples: float) -> Callable[[], Explained]:
         # Before anything traces the model with it.
-        gradients.check_inputs(model, examples.x, text=True)
+        read = _as_read(examples, gradients.check_inputs(model, examples.x, text=True))
         method = self.method
         if samples < 1 and method.fewer is not None:
             method = method.fewer(samples)
@@ -237,7 +238,7 @@ class AttributionCallback(ExplanationCallback):
                 method,
                 explain,
                 self.target,
-                examples,
+                read,
                 names,
                 self._features(),
                 self._masks,
@@ -670,6 +671,16 @@ def by_feature(values: np.ndarray) -> dict[str, np.ndarray]:
         "mean_abs_high": mean + half,
         "mean": values.astype(np.float64).mean(axis=0),
     }
+
+
+def _as_read(examples: Examples, inputs: gradients.Inputs) -> Examples:
+    """The examples with whole numbers and flags as floats, where the model reads them as floats."""
+    checked = inputs.pack(inputs.leaves)
+
+    def one(given: np.ndarray, found: np.ndarray) -> np.ndarray:
+        return found if given.dtype.kind in "biu" and found.dtype.kind == "f" else given
+
+    return dataclasses.replace(examples, x=map_leaves(one, examples.x, checked))
 
 
 def _no_judge(a: gradients.Attribution) -> Judged:

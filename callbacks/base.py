@@ -26,7 +26,7 @@ import numpy as np
 
 from tb_xai import findings, summary
 from tb_xai.callbacks.budget import Budget
-from tb_xai.targets import generators_left_alone
+from tb_xai.targets import as_numbers, generators_left_alone
 
 # Records that could not be written wait for the next attempt; of more than these the oldest go.
 KEPT_FOR_RETRY = 4
@@ -117,8 +117,11 @@ def shapes(structure: Any) -> str:
     return str(found["x"]) if list(found) == ["x"] else str(found)
 
 
-def kind_of(leaf: np.ndarray) -> str:
-    """How an input is best looked at: "image", "flat", "sequence" or "other"."""
+def kind_of(leaf: np.ndarray, ids: bool = True) -> str:
+    """How an input is best looked at: "image", "flat", "sequence" or "other".
+
+    Rows of whole numbers are a sequence where they are `ids`, and columns otherwise.
+    """
     if leaf.dtype.kind in "OSU":
         return "other"
     if leaf.ndim == 4:
@@ -128,7 +131,7 @@ def kind_of(leaf: np.ndarray) -> str:
         sides = sorted(leaf.shape[1:])
         return "image" if sides[0] >= 8 and sides[1] <= 2 * sides[0] else "sequence"
     if leaf.ndim == 2:
-        return "flat" if leaf.dtype.kind == "f" else "sequence"
+        return "flat" if leaf.dtype.kind == "f" or not ids else "sequence"
     return "other"
 
 
@@ -280,13 +283,15 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 f"other batches. Received: every={every!r}, every_n_batches={every_n_batches!r}"
             )
         if budget is not None and (
-            isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget <= 1
+            isinstance(budget, bool)
+            or not isinstance(budget, (int, float, np.floating, np.integer))
+            or not 0 < budget <= 1
         ):
             raise ValueError(
                 "budget must be a share of training time above 0 and at most 1, or None. "
                 f"Received: {budget!r}"
             )
-        self.budget = budget
+        self.budget = None if budget is None else float(budget)
         self.seed = whole("seed", seed, 0)
         self.n_examples = None if n_examples is None else whole("n_examples", n_examples, 1)
         self.batch_size = None if batch_size is None else whole("batch_size", batch_size, 1)
@@ -324,6 +329,7 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _reset(self) -> None:
         """Forget everything that belongs to one fit."""
         self._running = False
+        self._fit: Any = None  # what Keras gave all callbacks of this fit
         self._step: int | None = None  # finished epochs, or batches, since the untrained model
         self._epoch = 0.0
         self._epoch_starts_at = 0
@@ -347,6 +353,9 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
     # Whether the log keeps the examples; otherwise it keeps their names and a hash of them.
     _shows_examples = True
 
+    # Names of token ids, where a callback takes them.
+    token_names: Any = None
+
     # Examples that a budget leaves, and whether the method has samples that it may take.
     _fewest = 4
     _has_samples = False
@@ -362,8 +371,15 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Draw the probe set, explain it once in a dry run, and open the log."""
+        again = self._running and self._step is None and self.params is not None
+        if again and self._fit is self.params:  # Keras makes one dict for each fit
+            raise ValueError(
+                "A callback must stand once in the list of callbacks of a fit. "
+                f"Received: {type(self).__name__} of tag {self.tag!r} twice"
+            )
         self._close()  # of a fit that was interrupted
         self._reset()
+        self._fit = self.params
         self._claim()
         if self._examples is None:
             examples = _draw(self._source[0], self.n_examples or self._from_dataset)
@@ -372,8 +388,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         examples = self._examples
         self.input_names = _input_names(self.model, examples.x)
         self._about_inputs = {
-            name: {"shape": list(leaf.shape[1:]), "kind": kind_of(leaf)}
-            for name, leaf in zip(self.input_names, leaves(examples.x).values(), strict=True)
+            name: {"shape": list(leaf.shape[1:]), "kind": kind_of(leaf, ids)}
+            for (name, leaf), ids in zip(
+                zip(self.input_names, leaves(examples.x).values(), strict=True),
+                _may_be_ids(self.model, examples.x, self.token_names),
+                strict=True,
+            )
         }
         self._check_features(examples)
         began = time.perf_counter()
@@ -383,11 +403,12 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._explain = self._bind(self.model, examples, 1.0)
             dry_run = self._explain()
         except Exception as error:
-            if isinstance(error, (ValueError, TypeError)) and "Received: " in str(error):
-                raise  # a sentence of ours
+            if _is_ours(error):
+                raise
+            labels = "" if examples.y is None else f" and y of shape {shapes(examples.y)}"
             raise ValueError(
                 f"{type(self).__name__} must be able to explain the model before training starts, "
-                f"with x of shape {shapes(examples.x)}. Received: {_told(error)}"
+                f"with x of shape {shapes(examples.x)}{labels}. Received: {_told(error)}"
             ) from error
         self._cost = self._dry_run_seconds = time.perf_counter() - began
         self._bound = (len(examples), 1.0)
@@ -625,8 +646,8 @@ class ExplanationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         except Exception as error:
             if writer is not None:
                 writer.close()
-            if isinstance(error, ValueError) and "Received: " in str(error):
-                raise  # a sentence of ours
+            if _is_ours(error):
+                raise
             raise ValueError(
                 "log_dir must be a directory that can be written. "
                 f"Received: {self.log_dir!r} ({_told(error)})"
@@ -806,15 +827,28 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def _is_ours(error: Exception) -> bool:
+    """Whether an error is a sentence of this package: Keras ends many of its own alike."""
+    if not isinstance(error, (ValueError, TypeError)) or "Received: " not in str(error):
+        return False
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and str(place.tb_frame.f_globals.get("__name__")).startswith("tb_xai.")
+
+
 def _told(error: BaseException) -> str:
-    """What an error of a framework says, on one line and without its colours."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return f"{type(error).__name__}: {' '.join(text.split())}"
+    """What an error of a framework says, on one line, without its colours and its trace."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    text = re.sub(r'Detected at node .* File "[^"]*", line \d+, in \S+ ', "", text)
+    text = re.sub(r" \[\[\{\{node .*", "", text)
+    return f"{type(error).__name__}: {text}"
 
 
 def _is_dataset(x: Any) -> bool:
+    """Whether x can be drawn from again and again: an iterator cannot."""
     return isinstance(x, keras.utils.PyDataset) or (
-        hasattr(x, "element_spec") and hasattr(x, "__iter__")
+        hasattr(x, "element_spec") and hasattr(x, "__iter__") and not hasattr(x, "__next__")
     )
 
 
@@ -834,7 +868,7 @@ def _array(name: str, value: Any) -> np.ndarray:
             f"PyDataset. Received: {_brief(value)}"
         )
     try:
-        array = np.asarray(value)
+        array = as_numbers(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array of one shape. Received: {error}") from error
     if array.dtype == object and all(isinstance(v, (numbers.Real, np.bool_)) for v in array.flat):
@@ -1039,6 +1073,21 @@ def _input_names(model: Any, x: Any) -> list[str]:
     if isinstance(x, list) and len(declared) == len(names):
         return [tensor.name for tensor in declared]
     return names
+
+
+def _may_be_ids(model: Any, x: Any, token_names: Any) -> list[bool]:
+    """Whether whole numbers of each input may be ids.
+
+    They are none where a model without an embedding reads them as floats.
+    """
+    names, declared = list(leaves(x)), _declared(model)
+    embeds = any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
+    if embeds or token_names is not None or len(declared) != len(names):
+        return [True] * len(names)
+    by_name = {tensor.name: tensor for tensor in declared}
+    keyed = isinstance(x, Mapping) and set(by_name) == set(names)
+    asked = [by_name[name] for name in names] if keyed else declared
+    return ["float" not in str(tensor.dtype) for tensor in asked]
 
 
 def _declared(model: Any) -> list[Any]:

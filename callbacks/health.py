@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ class ModelHealthCallback(ExplanationCallback):
         *,
         loss: Any = None,
         chunks: int = health.CHUNKS,
-        thresholds: dict[str, float] | None = None,
+        thresholds: Mapping[str, float] | None = None,
         sample_weight: Any = None,
         gradient_check: bool = False,
         tag: str = "model_health",
@@ -144,6 +144,10 @@ class ModelHealthCallback(ExplanationCallback):
             strict=strict,
             from_dataset=64,
         )
+        if thresholds is not None and not isinstance(thresholds, Mapping):
+            raise TypeError(
+                f"thresholds must be a dictionary from a name to a number. Received: {thresholds!r}"
+            )
         self.thresholds = health.thresholds(**(thresholds or {}))
         self.gradient_check, self._loss = bool(gradient_check), loss
         self._binder: Any = health.measure(loss=loss, chunks=chunks, batch_size=self.batch_size)

@@ -457,6 +457,8 @@ class Judge:
             found.meta["masks"] = about
         for name, part in (maps or {}).items():
             if kind_of(self._inputs[name]) == "image":
+                if min(self._inputs[name].shape[1:3]) < max(GRID):
+                    break  # fewer rows or columns than cells
                 coarse = min(part.shape[1:3]) < max(GRID)
                 found.figures["grid"] = _cells(self._fitting(name, part) if coarse else part)
                 if self._binder.additive:

@@ -80,16 +80,16 @@ def _parser() -> argparse.ArgumentParser:
         "export",
         help="write a tag's figures over steps as CSV",
         description="Write the figures of one tag as CSV, one row per step and example, feature or "
-        "step. Without --run and --tag, when there are several, says what there is.",
+        "layer, or per step. Without --run and --tag, when there are several, says what there is.",
     )
     export.add_argument("logdir", help="log directory, as for tensorboard --logdir")
     export.add_argument("--run", dest="of_run", help="name of the run")
     export.add_argument("--tag", help="name of the tag")
     export.add_argument(
         "--by",
-        choices=("example", "feature", "step"),
+        choices=("example", "feature", "layer", "step"),
         help="what a row is beside its step (default: examples of attributions, features of "
-        "importances)",
+        "importances, layers of health)",
     )
     export.add_argument("--out", help="file to write (default: standard output)")
     export.set_defaults(run=_export)

@@ -165,7 +165,7 @@ class _Halving:
                 found = self._explain(x, y)
                 break
             except tf.errors.InvalidArgumentError as error:
-                refused = targets.unknown_id(error)
+                refused = targets.out_of_range(error)
                 if refused is None:
                     raise
                 raise refused from error
@@ -1704,7 +1704,7 @@ def check_inputs(
             values that are not finite.
     """
     structure = x if isinstance(x, Mapping) or _is_structure(x) else np.asarray(x)
-    leaves = [np.asarray(leaf) for leaf in _flatten(structure, structure)]
+    leaves = [targets.as_numbers(leaf) for leaf in _flatten(structure, structure)]
     symbolic = list(getattr(model, "inputs", None) or [])
     names = _names(structure, symbolic, len(leaves))
     if symbolic and len(symbolic) != len(leaves):
@@ -1760,12 +1760,16 @@ def _leaf(leaf: np.ndarray, name: str, expected: Any, wide: Any) -> np.ndarray:
         raise ValueError(f"x must be finite. Received: {leaf[at]} at {at} of input {name!r}")
     if expected is not None:
         shape = tuple(expected.shape)
-        fits = len(shape) == leaf.ndim and all(
-            a is None or a == b for a, b in zip(shape[1:], leaf.shape[1:], strict=True)
+        # As Keras does, an axis of one channel may be left out, or added.
+        taken = leaf.shape
+        if leaf.ndim == len(shape) - 1 and shape[-1] == 1:
+            taken = (*leaf.shape, 1)
+        elif leaf.ndim == len(shape) + 1 and leaf.shape[-1] == 1:
+            taken = leaf.shape[:-1]
+        fits = len(shape) == len(taken) and all(
+            a is None or a == b for a, b in zip(shape[1:], taken[1:], strict=True)
         )
-        squeezed = leaf.ndim == len(shape) - 1 and shape[-1] == 1
-        expanded = leaf.ndim == len(shape) + 1 and leaf.shape[-1] == 1
-        if not (fits or squeezed or expanded):
+        if not fits:
             told = ", ".join("n" if i == 0 else str(a or "any") for i, a in enumerate(shape))
             raise ValueError(
                 f"x must have shape ({told}) for input {name!r}. Received: shape {leaf.shape}"

@@ -203,6 +203,7 @@ def measure(
         ("batch_size", 1 if batch_size is None else batch_size),
     ):
         _whole(name, value)
+    _check_losses(loss)
 
     def bind(model: Any) -> Explain:
         return _Measure(model, loss, int(chunks), batch_size)
@@ -511,7 +512,13 @@ class _Measure:
             # float16 swallows small gradients and overflows at large ones: see tb_xai.gradients.
             scale = gradients.SCALE * rows if self._half else 1.0
             for attempt in range(5 if self._half else 1):
-                one = function(tf.constant(scale / 16**attempt, tf.float32), *part, *sums)
+                try:
+                    one = function(tf.constant(scale / 16**attempt, tf.float32), *part, *sums)
+                except tf.errors.InvalidArgumentError as error:
+                    refused = targets.out_of_range(error)
+                    if refused is None:
+                        raise
+                    raise refused from error
                 if np.isfinite(one["squares"].numpy()).all():
                     break
             sums = one.pop("sums")
@@ -520,7 +527,7 @@ class _Measure:
 
     def _prepare(self, x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, str, Any]:
         """Return inputs, all arrays, what a trace depends on, and the parts of the batch."""
-        given = gradients.check_inputs(self._model, x)
+        given = gradients.check_inputs(self._model, x, text=True)
         labels = _labels(y, given.n, self._model, self._loss, needed=not self._own_loss)
         data = [given.leaves, labels, _check_weight(sample_weight, given.n)]
         size = -(-given.n // self._chunks)
@@ -962,12 +969,25 @@ def _check_loss(model: Any, loss: Any) -> None:
             "model must be compiled with a loss, or loss=... be given. "
             f"Received: the model {model.name!r} without a loss"
         )
+    _check_losses(chosen)
+
+
+def _check_losses(chosen: Any) -> None:
+    """Refuse what cannot be a loss, before there is a model."""
     for part in tf.nest.flatten(chosen):
         if part is not None and not isinstance(part, str) and not callable(part):
             raise TypeError(
                 "loss must be a name, a Keras loss or a callable (y_true, y_pred). "
                 f"Received: {part!r}"
             )
+        if isinstance(part, str):
+            try:
+                keras.losses.get(part)
+            except ValueError as error:
+                raise ValueError(
+                    'loss must be a name of Keras, such as "mse", a Keras loss or a callable '
+                    f"(y_true, y_pred). Received: {part!r}"
+                ) from error
 
 
 def _terms(model: Any, loss: Any, y: Any, outputs: Any) -> list[tuple[Any, Any, Any, float]]:

@@ -673,7 +673,7 @@ class _Substitution:
                 found, score = self._passes(metric, x, y, member, order, pairs, plan, len(names))
                 break
             except tf.errors.InvalidArgumentError as error:
-                refused = targets.unknown_id(error)
+                refused = targets.out_of_range(error)
                 if refused is None:
                     raise
                 raise refused from error
@@ -1743,7 +1743,12 @@ def _free_labels(y: Any, n: int) -> Any:
         checked = _rows_of(y, n)
         return checked.astype(np.float32) if checked.dtype == np.float64 else checked
 
-    return tf.nest.map_structure(part, y) if isinstance(y, (Mapping, tuple)) else part(y)
+    several = isinstance(y, (Mapping, tuple)) or (
+        isinstance(y, list)
+        and len(y) != n  # not rows
+        and all(np.ndim(a) > 0 and len(a) == n for a in y)
+    )
+    return tf.nest.map_structure(part, y) if several else part(y)
 
 
 def _class_labels(y: Any, n: int, k: int, soft: bool) -> Array:
@@ -1965,7 +1970,7 @@ def _column(column: Any, names: list[str], group: str, inputs: list[str]) -> int
 
 
 def _input(a: Any, wide: bool) -> Array:
-    array: Array = np.asarray(a)
+    array: Array = targets.as_numbers(a)
     if array.ndim == 0:
         raise ValueError(f"x must have rows first, (n, d). Received: shape {array.shape}")
     if array.dtype.kind in "OSU":

@@ -1230,9 +1230,10 @@ def _finite(parts: dict[int, Floats]) -> tuple[dict[int, Floats], Bools]:
 
 
 def _baseline(baseline: Any, x: Any, leaves: list[np.ndarray]) -> list[np.ndarray]:
-    parts = [baseline]
-    if len(leaves) > 1:
-        parts = keras.tree.flatten(baseline)
+    parts = keras.tree.flatten(baseline)
+    if len(leaves) == 1 and len(parts) > 1:
+        parts = [baseline]  # a list of numbers
+    elif len(leaves) > 1:
         parts = parts * len(leaves) if np.ndim(baseline) == 0 and len(parts) == 1 else parts
     if len(parts) != len(leaves):
         raise ValueError(

@@ -474,24 +474,30 @@ class Log:
         Args:
             run: name of the run.
             tag: name of the tag.
-            by: what a row is beside its step: `"example"`, `"feature"` or `"step"`. None: examples
-                for attributions, features for importances.
+            by: what a row is beside its step: `"example"`, `"feature"`, `"layer"` or `"step"`.
+                None: examples for attributions, features for importances, layers for health.
 
         Returns:
-            `step`, `wall_time`, `epoch`, then `example` or `feature` (its name where there is one),
-            then one column per figure that has one number per row.
+            `step`, `wall_time`, `epoch`, then `example`, `feature` or `layer` (its name where there
+            is one), then one column per figure that has one number per row.
+
+        Raises:
+            ValueError: `by` is none of these.
+            UnknownError: no such run or tag.
 
         Example:
             `pandas.DataFrame(log.frame("digits", "saliency")).groupby("step")["sum_abs"].mean()`
         """
-        kinds = ("example", "feature", "step")
+        kinds = ("example", "feature", "layer", "step")
         if by is not None and by not in kinds:
             raise ValueError(f"by must be one of {kinds} or None. Received: by={by!r}")
         columns = self.series(run, tag)
         records = self.records(run, tag)
         if by is None:
             kind = records[-1].kind if records else ""
-            by = {"attribution": "example", "importance": "feature"}.get(kind, "step")
+            by = {"attribution": "example", "importance": "feature", "health": "layer"}.get(
+                kind, "step"
+            )
         t = len(columns["steps"])
         heads = {"step": "steps", "wall_time": "wall_times", "epoch": "epochs"}
         rest = {name: array for name, array in columns.items() if name not in heads.values()}
@@ -501,15 +507,22 @@ class Log:
         leading = {
             "example": ("output", "sum", "sum_abs", "entropy", "peak", "confidence"),
             "feature": ("mean_abs", "mean"),
+            "layer": ("gradient_norm",),
         }[by]
         width = next((rest[n].shape[1] for n in leading if n in rest and rest[n].ndim == 2), 0)
         per_feature = {"mean", "mean_abs", "mean_abs_low", "mean_abs_high", "low", "high", "stderr"}
+        per_feature |= {"single_score", "single_low", "single_high", "scale"}
+        per_feature |= {"mutual_information", "correlation"}
         table = {name: np.repeat(columns[head], width) for name, head in heads.items()}
         rows: np.ndarray = np.arange(width)
         if by == "feature":
             names = self.feature_names(run, tag)
             if names is not None and len(names) == width:
                 rows = np.array(names, object)
+        elif by == "layer":
+            layers = records[-1].meta.get("layers") if records else None
+            if isinstance(layers, list) and len(layers) == width:
+                rows = np.array(layers, object)
         table[by] = np.tile(rows, t)
         for name, array in rest.items():
             if array.shape == (t, width) and (name in per_feature) == (by == "feature"):

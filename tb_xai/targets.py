@@ -186,10 +186,19 @@ class _OfOutput:
         return self.target(self.pick(outputs, "outputs"), y)
 
     def pick(self, structure: Any, what: str) -> Any:
+        if tf.is_tensor(structure):  # whose parts would be examples
+            raise ValueError(
+                "target must be given without of_output for a model of one output. "
+                f"Received: of_output({self.output!r})"
+            )
         try:
             return structure[self.output]
         except (KeyError, IndexError, TypeError):
-            known = list(structure) if isinstance(structure, Mapping) else len(structure)
+            known = (
+                list(structure)
+                if isinstance(structure, Mapping)
+                else f"positions 0 to {len(structure) - 1}"
+            )
             raise ValueError(
                 f"of_output must name one of the model's {what}: {known}. Received: {self.output!r}"
             ) from None
@@ -328,6 +337,11 @@ class Score:
             named, placed = named.target, placed.target
         if not self.built_in:
             return _free_labels(y, n)
+        if isinstance(y, Mapping):
+            raise ValueError(
+                f"y must be one array of labels for target {self.name}; of several outputs, "
+                f"targets.of_output chooses the one to explain. Received: keys {list(y)}"
+            )
         if self.classes is None:
             spec = tf.nest.map_structure(
                 lambda a: tf.TensorSpec((None, *np.shape(a)[1:]), tf.as_dtype(a.dtype)), x
@@ -666,6 +680,13 @@ def graph_only() -> None:
         )
 
 
+def as_numbers(values: Any) -> np.ndarray:
+    """Return an array whose numbers NumPy can count with: bfloat16 and float8 become float32."""
+    found = np.asarray(values)
+    borrowed = found.dtype.kind == "V" and found.dtype.name.startswith(("bfloat", "float"))
+    return found.astype(np.float32) if borrowed else found
+
+
 def narrowed(values: np.ndarray, dtype: Any, what: str) -> np.ndarray:
     """Return numbers in the type that a model reads, or refuse what that type cannot hold."""
     dtype = np.dtype(dtype)
@@ -686,12 +707,20 @@ def narrowed(values: np.ndarray, dtype: Any, what: str) -> np.ndarray:
     return found
 
 
-def unknown_id(error: tf.errors.InvalidArgumentError) -> ValueError | None:
-    """Return what to say of a row that an embedding does not have; None for other errors."""
-    found = re.search(r"indices\[[\d,]*\] = (-?\d+) is not in \[0, (\d+)\)", error.message or "")
-    if found is None:
-        return None
-    return ValueError(
-        f"x must hold ids from 0 to {int(found[2]) - 1}, the rows of the model's embedding (and so "
-        f"must a baseline or background). Received: {found[1]}"
-    )
+def out_of_range(error: tf.errors.InvalidArgumentError) -> ValueError | None:
+    """Return what to say of an id or class that the model does not have; None for other errors."""
+    told = error.message or ""
+    found = re.search(r"indices\[[\d,]*\] = (-?\d+) is not in \[0, (\d+)\)", told)
+    if found is not None:
+        return ValueError(
+            f"x must hold ids from 0 to {int(found[2]) - 1}, the rows of the model's embedding "
+            f"(and so must a baseline or background). Received: {found[1]}"
+        )
+    found = re.search(r"label value of (-?\d+) which is outside .* range of \[0, (\d+)\)", told)
+    if found is not None:
+        return ValueError(
+            f"target must be below {found[2]} classes. Received: target={found[1]}"
+            if int(found[1]) >= 0
+            else f"y must hold class numbers of at least 0. Received: {found[1]}"
+        )
+    return None

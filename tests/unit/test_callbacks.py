@@ -30,6 +30,7 @@ from tb_xai.callbacks import (
 )
 from tb_xai.callbacks.attribution import Head, by_feature, predictions, strength
 from tb_xai.callbacks.base import kind_of
+from tb_xai.importance import permutation_importance
 
 N, D, K = 48, 5, 3
 X = np.random.default_rng(0).normal(size=(N, D)).astype("float32")
@@ -130,6 +131,15 @@ def test_importance_is_logged_with_names_and_interval(tmp_path: Path) -> None:
     share = history["xai_permutation_importance_top_share"][-1]
     np.testing.assert_allclose(share, useful.max() / useful.sum())
     assert callback.explain.traces() == 1
+
+
+def test_what_columns_tell_without_a_model_is_in_the_frame(tmp_path: Path) -> None:
+    fit(mlp(), [PermutationImportanceCallback(tmp_path, X, Y, n_repeats=2)])
+    log = reader.open(tmp_path)
+    frame = log.frame(".", "permutation_importance")
+    for name in ("single_score", "single_low", "single_high", "scale"):
+        first = log.records(".", "permutation_importance")[0].figures[name]
+        np.testing.assert_array_equal(frame[name][:D], first)
 
 
 def test_groups_keep_their_names(tmp_path: Path) -> None:
@@ -810,6 +820,26 @@ WRONG_AT_ONCE: list[tuple[str, Callable[[Path], Any], str]] = [
         lambda d: SaliencyCallback(d, generator()),
         "x must be an array.*Received: <generator",
     ),
+    (
+        "iterator",
+        lambda d: SaliencyCallback(d, iter(tf.data.Dataset.from_tensor_slices((X, Y)).batch(4))),
+        "x must be an array, .*a tf.data.Dataset or a PyDataset. Received: <.*OwnedIterator",
+    ),
+    (
+        "thresholds",
+        lambda d: ModelHealthCallback(d, X, Y, thresholds=0.5),
+        "thresholds must be a dictionary .*Received: 0.5$",
+    ),
+    (
+        "loss",
+        lambda d: ModelHealthCallback(d, X, Y, loss="mseee"),
+        "loss must be a name of Keras.*Received: 'mseee'$",
+    ),
+    (
+        "thing for a loss",
+        lambda d: ModelHealthCallback(d, X, Y, loss={"a": 3}),
+        "loss must be a name, .*Received: 3$",
+    ),
     ("ragged", lambda d: SaliencyCallback(d, [[1.0], [1.0, 2.0]]), "x must be an array.*Received"),
     ("objects", lambda d: SaliencyCallback(d, np.array([[None]])), "x must be .*Received: array"),
     (
@@ -917,6 +947,31 @@ WRONG_FOR_THE_MODEL: list[tuple[str, Callable[[Path], Any], str]] = [
         r"x must have shape \(n, 5\) for input .*Received: shape \(48, 3\)$",
     ),
     (
+        "health, class out of range",
+        lambda d: ModelHealthCallback(d, X[:4], [0, 1, 2, 3]),
+        "^target must be below 3 classes. Received: target=3$",
+    ),
+    (
+        "health, negative class",
+        lambda d: ModelHealthCallback(d, X[:4], [0, 1, 2, -3]),
+        "^y must hold class numbers of at least 0. Received: -3$",
+    ),
+    (
+        "health, one-hot labels of a loss that takes numbers",
+        lambda d: ModelHealthCallback(d, X, np.eye(3)[Y]),
+        r"^ModelHealthCallback must .*shape \(48, 5\) and y of shape \(48, 3\). Received: ValueErr",
+    ),
+    (
+        "an operation that fails",
+        lambda d: SaliencyCallback(
+            d,
+            X[:4],
+            Y[:4],
+            target=lambda o, y: tf.debugging.check_numerics(o[:, 0] / 0.0, "odd"),
+        ),
+        r"^SaliencyCallback must be able(?!.*(Detected at|node)).*Received: Invalid[^\n]*$",
+    ),
+    (
         "unknown column",
         lambda d: PermutationImportanceCallback(d, X, Y, groups={"a": ["zz"]}),
         "Received: .*zz",
@@ -936,6 +991,31 @@ def test_refused_before_the_first_epoch(tmp_path: Path, make: Any, sentence: str
     with pytest.raises((ValueError, TypeError), match=sentence):
         fit(mlp(), [make(tmp_path), watch])
     assert not begun
+
+
+def test_a_share_may_be_a_number_of_numpy(tmp_path: Path) -> None:
+    assert SaliencyCallback(tmp_path, X[:4], Y[:4], budget=np.float32(0.5)).budget == 0.5
+
+
+def test_one_callback_stands_once_in_a_fit(tmp_path: Path) -> None:
+    callback = SaliencyCallback(tmp_path, X[:4], Y[:4])
+    with pytest.raises(ValueError, match=r"must stand once.*Received: SaliencyCallback of tag"):
+        fit(mlp(), [callback, callback])
+    fit(mlp(), [callback])  # the next fit is another one
+    assert steps(tmp_path) == [0, 1, 2]
+
+
+def test_a_single_image_is_no_examples(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1), name="image"), layers.Flatten(), layers.Dense(K, "softmax")]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = np.zeros((N, 8, 8, 1), "float32")
+    with pytest.raises(
+        ValueError, match=r"shape \(n, 8, 8, 1\) for input 'image'. Received: shape"
+    ):
+        fit(model, [SaliencyCallback(tmp_path, x[0], Y[:8])], x)
+    fit(model, [SaliencyCallback(tmp_path, x[:4, ..., 0], Y[:4])], x)  # Keras adds the channel
 
 
 def test_one_directory_under_two_names_is_one_directory(tmp_path: Path) -> None:
@@ -1025,6 +1105,41 @@ def test_predictions_of_each_head() -> None:
 )
 def test_kind_of_an_input(shape: tuple[int, ...], dtype: str, kind: str) -> None:
     assert kind_of(np.zeros(shape, dtype)) == kind
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "uint8"])
+def test_whole_numbers_are_columns_where_the_model_reads_floats(tmp_path: Path, dtype: str) -> None:
+    x = (X > 0).astype(dtype)
+    fit(mlp(), [SaliencyCallback(tmp_path, x[:6], Y[:6])], x)
+    assert reader.open(tmp_path).records(".", "saliency")[0].meta["inputs"]["x"]["kind"] == "flat"
+
+
+@pytest.mark.parametrize("take", [np.array, tf.constant])
+def test_bfloat16_is_numbers(tmp_path: Path, take: Any) -> None:
+    x = take(X.astype(tf.bfloat16.as_numpy_dtype))
+    near = np.asarray(x).astype("float32")
+    model = mlp()
+    np.testing.assert_array_equal(
+        gradients.saliency()(model)(x, Y).values, gradients.saliency()(model)(near, Y).values
+    )
+    assert permutation_importance(model, x, Y).score == permutation_importance(model, near, Y).score
+    fit(model, [ModelHealthCallback(tmp_path, x, Y), SaliencyCallback(tmp_path, x, Y)])
+    assert steps(tmp_path) == [0, 1, 2]
+    with pytest.raises(ValueError, match="x must be finite"):
+        SaliencyCallback(tmp_path, x * np.nan, Y)
+
+
+@pytest.mark.parametrize("declared", ["int32", "float32"])
+def test_whole_numbers_are_a_sequence_where_they_are_embedded(
+    tmp_path: Path, declared: str
+) -> None:
+    parts = [layers.Embedding(4, 3), layers.Flatten(), layers.Dense(K, "softmax")]
+    model = keras.Sequential([keras.Input((D,), dtype=declared), *parts])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = (X > 0).astype("int32")
+    fit(model, [SaliencyCallback(tmp_path, x[:6], Y[:6])], x)
+    inputs = reader.open(tmp_path).records(".", "saliency")[0].meta["inputs"]
+    assert inputs["x"]["kind"] == "sequence"
 
 
 def test_no_warning_in_an_ordinary_training(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import safetensors.numpy
 import tensorflow as tf
 from keras import layers
 
-from tb_xai import health, plugin, reader
+from tb_xai import cli, health, plugin, reader
 from tb_xai.callbacks import ModelHealthCallback, SaliencyCallback
 
 N, D = 48, 5
@@ -428,3 +428,34 @@ def test_the_callback_refuses_before_the_first_batch(tmp_path: Path) -> None:
     refused(begin(model, X[:, :3], Y), "x must have shape (n, 5)")
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_of_text_is_measured(tmp_path: Path) -> None:
+    texts = np.array(["good film", "bad film", "so good", "so bad"] * 4)
+    words = layers.TextVectorization(output_sequence_length=3)
+    words.adapt(texts)
+    parts = [words, layers.Embedding(12, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((), dtype="string"), *parts, layers.Softmax()])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    y = np.array([1, 0, 1, 0] * 4)
+    data = tf.data.Dataset.from_tensor_slices((texts, y)).batch(4)
+    callback = ModelHealthCallback(tmp_path, texts, y)
+    model.fit(data, verbose=0, shuffle=False, callbacks=[callback])
+    found = reader.open(tmp_path).records(".", "model_health")[-1]
+    assert np.isfinite(found.figures["gradient_norm"]).all()
+
+
+def test_layers_are_rows_for_pandas_and_for_export(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    parts = [layers.Dense(4, "relu", name="first"), layers.Dense(3, "softmax", name="last")]
+    model = keras.Sequential([keras.Input((D,)), *parts])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[ModelHealthCallback(tmp_path / "run", X, Y)])
+    frame = reader.open(tmp_path).frame("run", "model_health")
+    assert frame["layer"].tolist() == ["first", "last"] * 3
+    assert frame["step"].tolist() == [0, 0, 1, 1, 2, 2]
+    logged = reader.open(tmp_path).series("run", "model_health")["weight_norm"]
+    np.testing.assert_array_equal(frame["weight_norm"], logged.reshape(-1))
+    out = tmp_path / "health.csv"
+    assert cli.main(["export", str(tmp_path), "--by", "layer", "--out", str(out)]) == 0
+    assert len(out.read_text().splitlines()) == 1 + 6

@@ -669,3 +669,19 @@ def test_a_loss_says_whether_labels_are_classes():
     assert importance.takes_classes(model, np.eye(3)) is None
     assert importance.takes_classes(model, {"a": y}) is None
     assert importance.takes_classes(model, None) is None
+
+
+def test_labels_of_several_outputs_may_stand_in_a_list() -> None:
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, [L.Dense(1)(inputs), L.Dense(2, "softmax")(inputs)])
+
+    def squared(y: list[tf.Tensor], outputs: list[tf.Tensor]) -> tf.Tensor:
+        return tf.square(tf.cast(y[0], tf.float32) - outputs[0][:, 0])
+
+    settings = {"metric": squared, "greater_is_better": False}
+    listed = permutation_importance(model, X, [Y, C], **settings)
+    np.testing.assert_array_equal(
+        listed.mean, permutation_importance(model, X, (Y, C), **settings).mean
+    )
+    with pytest.raises(ValueError, match=r"several outputs.*Received: metric=None"):
+        permutation_importance(model, X, [Y, C])

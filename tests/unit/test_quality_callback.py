@@ -545,3 +545,50 @@ def test_two_devices_log_what_one_logs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout.split()[-1]) > 60
+
+
+WHOLE = RNG.integers(0, 9, (N, 5))
+
+
+@pytest.mark.parametrize("make", [gradients.saliency, gradients.smooth_grad])
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
+def test_whole_numbers_are_judged_as_the_floats_that_the_model_reads(
+    tmp_path: Path, make: Any, dtype: str
+) -> None:
+    x = (WHOLE > 4 if dtype == "bool" else WHOLE).astype(dtype)
+    whole, _ = logged(tmp_path / "whole", mlp(), x, make())
+    floats, _ = logged(tmp_path / "floats", mlp(), x.astype("float32"), make())
+    assert np.isfinite(floats[0].figures["infidelity"]).any()
+    for figure in MEASURES:
+        np.testing.assert_array_equal(whole[0].figures[figure], floats[0].figures[figure])
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 9, 1), (3, 3, 1)])
+def test_an_image_of_fewer_rows_than_the_grid_has_cells_has_no_grid(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    parts = [keras.Input(shape), layers.Flatten(), layers.Dense(2, "softmax")]
+    model = keras.Sequential(parts)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = RNG.normal(size=(N, *shape)).astype("float32")
+    found, _ = logged(tmp_path, model, x, gradients.gradient_x_input())
+    assert np.isfinite(found[-1].figures["gini"]).all()
+    assert not {"grid", "grid_signed"} & found[-1].figures.keys()
+    assert "grid" not in found[-1].meta
+
+
+@pytest.mark.parametrize("form", [dict, list])
+def test_a_baseline_may_stand_in_the_structure_of_a_single_input(tmp_path: Path, form: Any) -> None:
+    def run(name: str, build: Any) -> Any:
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((5,), name="row")
+        model = keras.Model(build(inputs), layers.Dense(2, "softmax")(inputs))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        method = gradients.integrated_gradients(4, baseline=build(FLAT[8:16]))
+        return logged(tmp_path / name, model, build(FLAT), method)[0][0].figures
+
+    plain = run("plain", lambda a: a)
+    structured = run("structured", lambda a: {"row": a} if form is dict else [a])
+    for figure in ("faithfulness", "deletion", "insertion"):
+        assert np.isfinite(plain[figure]).any()
+        np.testing.assert_allclose(structured[figure], plain[figure], rtol=1e-4)

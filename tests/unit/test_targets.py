@@ -412,3 +412,21 @@ def test_labels_are_checked_against_the_model_before_anything_is_computed() -> N
         explain(X, Y + 1)
     assert explain.traces() == 0
     assert np.isfinite(explain(X, Y).values).all()
+
+
+@pytest.mark.parametrize("target", [targets.log_odds, lambda outputs, y: outputs[:, 0]])
+@pytest.mark.parametrize("which", [0, "answer"])
+def test_one_output_is_not_taken_for_several(which: int | str, target: targets.Target) -> None:
+    model = keras.Sequential([keras.Input((3,)), LAYERS.Dense(K, "softmax", name="answer")])
+    x = rng().normal(size=(K, 3)).astype("float32")  # as many rows as classes
+    with pytest.raises(
+        ValueError, match=r"without of_output for a model of one output. Received: "
+    ):
+        saliency()(model, targets.of_output(which, target))(x, np.arange(K))
+
+
+def test_labels_of_several_outputs_ask_for_the_one_to_explain() -> None:
+    model = keras.Sequential([keras.Input((3,)), LAYERS.Dense(K, "softmax")])
+    x = rng().normal(size=(2, 3)).astype("float32")
+    with pytest.raises(ValueError, match=r"of_output chooses.*Received: keys \['dense'\]$"):
+        saliency()(model)(x, {"dense": [0, 1]})
