@@ -246,6 +246,7 @@ class AttributionCallback(ExplanationCallback):
                 self.batch_size,
                 full=self.quality == "full",
                 total=self._n,
+                failed=None if self.strict else self._not_measured,
             )
 
         def named(values: Any) -> dict[str, np.ndarray]:
@@ -298,6 +299,13 @@ class AttributionCallback(ExplanationCallback):
             return Explained("attribution", meta, figures, scalars, arrays, tokens=tokens)
 
         return explained
+
+    def _not_measured(self, why: str) -> None:
+        self._warn(
+            "quality",
+            f"{type(self).__name__} explains, but not all of how good its explanations are is "
+            f"measured; training goes on. {why}",
+        )
 
     def _of_kernels(
         self, a: cam.KernelAttribution, about: Mapping[str, Any], judged: Judged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,6 +172,8 @@ class Judge:
         batch_size: rows that pass the model at once; None chooses.
         total: number of examples that masks were given for, of which these are the first.
         full: whether all measures are taken of all examples at every step, whatever they cost.
+        failed: told of an error in the place of what it ended: a model that explains but cannot be
+            measured goes on training, and the log says why. None: errors are raised.
     """
 
     def __init__(
@@ -188,8 +190,9 @@ class Judge:
         batch_size: int | None,
         full: bool = False,
         total: int | None = None,
+        failed: Callable[[str], None] | None = None,
     ) -> None:
-        self._full = full
+        self._full, self._failed = full, failed
         self._model, self._binder, self._explain, self._target = model, binder, explain, target
         self._examples, self._seed, self._batch_size = examples, seed, batch_size
         self._inputs = dict(zip(names, leaves(examples.x).values(), strict=True))
@@ -205,11 +208,34 @@ class Judge:
         self._panel: quality.panel | None = None
         self._at = np.arange(0)
         self._turns: dict[str, int] = {}
+        self._impossible = ""  # why nothing can be measured
+        self._means: set[str] = set()  # names of scalars, which a step that fails has too
         self._waiting: dict[str, str] = {}  # why a figure that is defined is not there at a step
         self.period = 1
 
     def __call__(self, a: gradients.Attribution) -> Judged:
         """Measure one explanation; the first call is the dry run."""
+        why = self._impossible
+        if not why:
+            try:
+                return self._measure(a)
+            except Exception as error:
+                why = self._excuse(error)
+                if self._step < 0:
+                    self._impossible = why
+                self._step += 1
+        unknown = dict.fromkeys(self._means, math.nan)
+        return Judged(scalars=unknown, meta={"quality": dict.fromkeys([*FIGURES, *_all(_OF)], why)})
+
+    def _excuse(self, error: Exception) -> str:
+        """Why something was not measured; raises the error where nobody is to be told."""
+        if self._failed is None:
+            raise error
+        why = f"Could not be measured: {' '.join(str(error).split())[:500]}"
+        self._failed(why)
+        return why
+
+    def _measure(self, a: gradients.Attribution) -> Judged:
         if self._step < 0:
             self._prepare(a)
         found = Judged()
@@ -220,9 +246,11 @@ class Judge:
             found.figures["randomisation"] = self._scattered(self._randomised(a.values))
         maps = None if isinstance(a, cam.FilterAttribution) else self._maps(a)
         self._look(maps, found, reasons)
-        asked = self._asked(a, values, maps)
+        asked = self._asked(a, values, maps, reasons)
         found.figures |= asked
-        reasons |= {figure: why for figure, why in self._waiting.items() if figure not in asked}
+        for figure, why in self._waiting.items():
+            if figure not in asked:
+                reasons.setdefault(figure, why)
         for figure in self._reasons:
             found.figures.setdefault(figure, np.full(self._n, np.nan))
         if isinstance(a, cam.KernelAttribution):  # rows are filters, not examples
@@ -234,6 +262,7 @@ class Judge:
                 found.scalars[figure] = float(defined.mean()) if len(defined) else math.nan
         found.figures = {k: np.asarray(v, np.float32) for k, v in found.figures.items()}
         found.meta |= {"quality": reasons} | self._about()
+        self._means |= found.scalars.keys()
         self._step += 1
         return found
 
@@ -242,6 +271,7 @@ class Judge:
         a: gradients.Attribution,
         values: list[np.ndarray],
         maps: dict[str, np.ndarray] | None,
+        reasons: dict[str, str],
     ) -> Figures:
         """Take the measures that ask the model and have their turn; all of them at step 0.
 
@@ -253,9 +283,16 @@ class Judge:
             if all(np.array_equal(u, v) for u, v in zip(values, before, strict=True)):
                 return known
         asked: Figures = {}
-        for measure, turn in self._turns.items():
-            if self._step <= 0 or (self._step - 1) % self.period == turn:
+        for measure, turn in list(self._turns.items()):
+            if self._step > 0 and (self._step - 1) % self.period != turn:
+                continue
+            try:
                 asked |= self._ask(measure, a, maps)
+            except Exception as error:
+                reasons |= dict.fromkeys(_OF[measure], self._excuse(error))
+                if self._step < 0:  # nor will it be at another step
+                    del self._turns[measure]
+                    self._reasons |= {figure: reasons[figure] for figure in _OF[measure]}
         if self._step < 0:
             self._dry_run = values, asked
         return asked

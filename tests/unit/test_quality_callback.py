@@ -592,3 +592,54 @@ def test_a_baseline_may_stand_in_the_structure_of_a_single_input(tmp_path: Path,
     for figure in ("faithfulness", "deletion", "insertion"):
         assert np.isfinite(plain[figure]).any()
         np.testing.assert_allclose(structured[figure], plain[figure], rtol=1e-4)
+
+
+@pytest.mark.parametrize("broken", ["faithfulness", "infidelity", "curves"])
+def test_a_measure_that_fails_is_named_and_ends_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the model\ncannot take this")
+
+    monkeypatch.setattr(quality.panel, broken, fail)
+    callback = SaliencyCallback(tmp_path, PICTURES[:4], Y[:4], quality="full")
+    with pytest.warns(RuntimeWarning, match="not all of .* is measured; training goes on"):
+        cnn().fit(PICTURES, Y, epochs=2, verbose=0, callbacks=[callback])
+    lost = {"curves": "deletion"}.get(broken, broken)
+    kept = {"faithfulness": "infidelity"}.get(broken, "faithfulness")
+    for record in reader.open(tmp_path).records(".", "saliency"):
+        why = "Could not be measured: the model cannot take this"
+        assert record.meta["quality"][lost] == why
+        assert np.isnan(record.figures[lost]).all()
+        assert np.isfinite(record.figures[kept]).all()
+    strict = SaliencyCallback(tmp_path / "strict", PICTURES[:4], Y[:4], quality="full", strict=True)
+    with pytest.raises(ValueError, match="cannot take this"):
+        cnn().fit(PICTURES, Y, epochs=1, verbose=0, callbacks=[strict])
+
+
+@pytest.mark.parametrize("from_step", [-1, 1])
+def test_quality_that_fails_as_a_whole_leaves_the_explanations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_step: int
+) -> None:
+    calls = [-2]
+    measure = quality.sparseness
+
+    def sparseness(values: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == from_step or from_step < 0:
+            raise ValueError("too much")
+        return measure(values)
+
+    monkeypatch.setattr(quality, "sparseness", sparseness)
+    callback = SaliencyCallback(tmp_path, PICTURES[:4], Y[:4])
+    with pytest.warns(RuntimeWarning, match="Could not be measured: too much"):
+        history = cnn().fit(PICTURES, Y, epochs=3, verbose=0, callbacks=[callback]).history
+    records = reader.open(tmp_path).records(".", "saliency")
+    assert [record.step for record in records] == [0, 1, 2, 3]
+    failed = [record.step for record in records if "gini" not in record.figures]
+    assert failed == ([0, 1, 2, 3] if from_step < 0 else [1])
+    for record in records:
+        assert np.isfinite(record.figures["sum_abs"]).all()
+        if record.step in failed:
+            assert record.meta["quality"]["gini"] == "Could not be measured: too much"
+    assert all(len(values) == 3 for values in history.values())
