@@ -1,7 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { Probe, StepMaps } from "../../src/api";
 import { scale } from "../../src/features/axis";
-import { besideOf, direction, offsets, place, shades, swarmRows, valuesOf, type SwarmRow } from "../../src/features/swarm";
+import {
+  besideOf,
+  direction,
+  offsets,
+  place,
+  shades,
+  swarmRows,
+  valuesOf,
+  type SwarmRow,
+} from "../../src/features/swarm";
 
 const row = (x: number[], value: number[] | null): SwarmRow => ({
   name: "f",
