@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -74,7 +74,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def log_layers(path: Path, steps: int = 6) -> None:
+def log_layers(path: Path, steps: int = 6, names: Sequence[str] = ("conv", "head")) -> None:
     """The health of two layers, of which one dies."""
     writer = summary.writer(path)
     for step in range(steps):
@@ -82,7 +82,7 @@ def log_layers(path: Path, steps: int = 6) -> None:
         words = ["healthy", "dead" if step > 2 else "healthy"]
         meta = {
             "method": "model_health", "signed": False, "additive": False, "seconds": 0.1,
-            "epoch": float(step), "probe": "", "layers": ["conv", "head"], "states": words, "n": 8,
+            "epoch": float(step), "probe": "", "layers": list(names), "states": words, "n": 8,
             "thresholds": {"vanishing": 1e-4, "exploding": 1e3, "exploding_update": 10.0,
                            "dead": 0.5, "saturated": 0.5},
         }  # fmt: skip
@@ -548,6 +548,44 @@ def test_hostile_names_are_text(open_tab: Callable[..., Tab]) -> None:
     tab.page.wait_for_timeout(1000)
     assert not said
     assert tab.frame.locator("img[src='x']").count() == 0
+
+
+def test_names_of_300_characters_leave_every_view_in_its_width(
+    open_tab: Callable[..., Tab], tmp_path: Path
+) -> None:
+    def long(of: object) -> str:
+        return f"<i class=evil>{of}</i>" + "x" * 300
+
+    writer = summary.writer(tmp_path / "long")
+    rows, pictures = flat_probe(6), image_probe(6)
+    for probe in (rows, pictures):
+        probe.meta["example_names"] = [long(i) for i in range(6)]
+        probe.meta["class_names"] = [long(i) for i in range(10)]
+    rows.meta["feature_names"] = {"x": [long(name) for name in FEATURES]}
+    assert pictures.labels is not None
+    hashes = [writer.write_probe(probe) for probe in (rows, pictures)]
+    for step in range(3):
+        progress = step / 2
+        writer.write(importance(step, progress=progress, probe=hashes[0]))
+        values = image_values(pictures, progress, step)
+        common: dict[str, Any] = {"progress": progress, "probe": hashes[1], "additive": True}
+        writer.write(attribution("saliency", step, values, pictures.labels, **common))
+    writer.close()
+    log_layers(tmp_path / "layers", names=[long("conv"), f"{long('block')}/{long('head')}"])
+    with tensorboard("--logdir", tmp_path) as served:
+        tab = open_tab(url=served.url)
+        for view in VIEWS[:-1]:
+            to = link(view=view.lower(), run="layers" if view == "Health" else "long")
+            tab.page.evaluate("hash => { location.hash = hash; }", f"xai{to}")
+            tab.wait_for(view)
+            if view == "Maps":
+                tab.wait_for_maps()
+            for width in (320, 1400):
+                tab.page.set_viewport_size({"width": width, "height": 900})
+                tab.page.wait_for_timeout(300)
+                wide = "document.documentElement.scrollWidth - window.innerWidth"
+                assert tab.inner.evaluate(wide) <= 0, (view, width)
+            assert tab.frame.locator(".evil").count() == 0
 
 
 def test_an_empty_log_shows_the_lines_to_add(open_tab: Callable[..., Tab], tmp_path: Path) -> None:
