@@ -41,13 +41,24 @@ export class Refusal extends Error {
   }
 }
 
+/** Milliseconds after which a server that has not begun to answer is given up, so that it can be asked again. */
+export const PATIENCE = 60_000;
+
 async function get(url: string, signal?: AbortSignal): Promise<Response> {
   let response: Response;
+  const control = new AbortController();
+  const stop = (): void => control.abort();
+  if (signal?.aborted) stop();
+  signal?.addEventListener("abort", stop, { once: true });
+  const timer = setTimeout(stop, PATIENCE);
   try {
-    response = await fetch(url, signal ? { signal } : {});
+    response = await fetch(url, { signal: control.signal });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Error("TensorBoard does not answer. Is it still running?", { cause: error });
+    const silent = control.signal.aborted ? ` has not answered for ${PATIENCE / 1000} s` : " does not answer";
+    throw new Error(`TensorBoard${silent}. Is it still running?`, { cause: error });
+  } finally {
+    clearTimeout(timer);
   }
   if (response.ok) return response;
   const text = (await response.text().catch(() => "")).trim();

@@ -104,7 +104,7 @@ export function applyLink(link: ReadonlyMap<string, string>): void {
 
 function remember(): void {
   const kept = new Map([...recall()].filter(([key]) => !fields.has(key)));
-  for (const [key, { signal: value, initial, remembered }] of fields)
+  for (const [key, { signal: value, initial, remembered }] of known.value ? fields : [])
     if (remembered && value.value !== initial) kept.set(key, value.value);
   keep(kept);
 }

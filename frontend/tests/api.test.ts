@@ -1,5 +1,14 @@
-import { describe, expect, it } from "vitest";
-import { address, fetchIndex, fetchMaps, fetchProbe, fetchSeries, fetchValues, type MapsQuery } from "../src/api";
+import { describe, expect, it, vi } from "vitest";
+import {
+  address,
+  PATIENCE,
+  fetchIndex,
+  fetchMaps,
+  fetchProbe,
+  fetchSeries,
+  fetchValues,
+  type MapsQuery,
+} from "../src/api";
 import { parseSafetensors } from "../src/safetensors";
 import { json, safetensors, serve } from "./answers";
 
@@ -163,5 +172,24 @@ describe("requests", () => {
     await expect(fetchIndex(null)).rejects.toThrow("TensorBoard answered 502 Bad Gateway");
     serve(() => Promise.reject(new TypeError("network")));
     await expect(fetchIndex(null)).rejects.toThrow("TensorBoard does not answer. Is it still running?");
+  });
+
+  it("gives a silent server up, but no answer that has begun", async () => {
+    vi.useFakeTimers();
+    vi.stubGlobal("fetch", (_: string, { signal }: RequestInit) => {
+      return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("aborted"))));
+    });
+    const asked = expect(fetchIndex(null)).rejects.toThrow("TensorBoard has not answered for 60 s");
+    await vi.advanceTimersByTimeAsync(PATIENCE);
+    await asked;
+    let signal: AbortSignal | null | undefined;
+    vi.stubGlobal("fetch", (_: string, options: RequestInit) => {
+      signal = options.signal;
+      return Promise.resolve(json({ version: 1, revision: "r", unchanged: true }));
+    });
+    await fetchIndex("r");
+    await vi.advanceTimersByTimeAsync(2 * PATIENCE);
+    expect(signal?.aborted).toBe(false);
+    vi.useRealTimers();
   });
 });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import io
 import json
@@ -9,14 +10,15 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FrameLocator, Page, Route, expect, sync_playwright
 
 from tb_xai import reader, summary
 from tests.e2e.board import Board, tensorboard
@@ -72,7 +74,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def log_layers(path: Path, steps: int = 6) -> None:
+def log_layers(path: Path, steps: int = 6, names: Sequence[str] = ("conv", "head")) -> None:
     """The health of two layers, of which one dies."""
     writer = summary.writer(path)
     for step in range(steps):
@@ -80,7 +82,7 @@ def log_layers(path: Path, steps: int = 6) -> None:
         words = ["healthy", "dead" if step > 2 else "healthy"]
         meta = {
             "method": "model_health", "signed": False, "additive": False, "seconds": 0.1,
-            "epoch": float(step), "probe": "", "layers": ["conv", "head"], "states": words, "n": 8,
+            "epoch": float(step), "probe": "", "layers": list(names), "states": words, "n": 8,
             "thresholds": {"vanishing": 1e-4, "exploding": 1e3, "exploding_update": 10.0,
                            "dead": 0.5, "saturated": 0.5},
         }  # fmt: skip
@@ -392,9 +394,12 @@ def test_axe_finds_nothing(open_tab: Callable[..., Tab], view: str, theme: str) 
     assert not found, json.dumps(found, indent=1)
 
 
+@pytest.mark.parametrize("width", [320, 3840])
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_narrow_window_has_no_sideways_scroll(open_tab: Callable[..., Tab], view: str) -> None:
-    tab = open_tab(of(view), viewport={"width": 320, "height": 700})
+def test_windows_from_narrow_to_4k_have_no_sideways_scroll(
+    open_tab: Callable[..., Tab], view: str, width: int
+) -> None:
+    tab = open_tab(of(view), viewport={"width": width, "height": 700 if width < 400 else 2160})
     tab.wait_for(view)
     tab.page.wait_for_timeout(500)
     over = tab.inner.evaluate("document.documentElement.scrollWidth - window.innerWidth")
@@ -545,6 +550,49 @@ def test_hostile_names_are_text(open_tab: Callable[..., Tab]) -> None:
     assert tab.frame.locator("img[src='x']").count() == 0
 
 
+def test_names_of_300_characters_leave_every_view_in_its_width(
+    open_tab: Callable[..., Tab], tmp_path: Path
+) -> None:
+    def long(of: object) -> str:
+        return f"<i class=evil>{of}</i>" + "x" * 300
+
+    writer = summary.writer(tmp_path / "long")
+    rows, pictures = flat_probe(6), image_probe(6)
+    for probe in (rows, pictures):
+        probe.meta["example_names"] = [long(i) for i in range(6)]
+        probe.meta["class_names"] = [long(i) for i in range(10)]
+    rows.meta["feature_names"] = {"x": [long(name) for name in FEATURES]}
+    assert pictures.labels is not None
+    hashes = [writer.write_probe(probe) for probe in (rows, pictures)]
+    for step in range(3):
+        progress = step / 2
+        writer.write(importance(step, progress=progress, probe=hashes[0]))
+        values = image_values(pictures, progress, step)
+        common: dict[str, Any] = {"progress": progress, "probe": hashes[1], "additive": True}
+        writer.write(attribution("saliency", step, values, pictures.labels, **common))
+    writer.close()
+    log_layers(tmp_path / "layers", names=[long("conv"), f"{long('block')}/{long('head')}"])
+    with tensorboard("--logdir", tmp_path) as served:
+        tab = open_tab(url=served.url)
+        for view in VIEWS[:-1]:
+            to = link(view=view.lower(), run="layers" if view == "Health" else "long")
+            tab.page.evaluate("hash => { location.hash = hash; }", f"xai{to}")
+            tab.wait_for(view)
+            if view == "Maps":
+                tab.wait_for_maps()
+            for width in (320, 1400):
+                tab.page.set_viewport_size({"width": width, "height": 900})
+                tab.page.wait_for_timeout(300)
+                # lines of code, tables and the maps scroll for themselves, nothing else does
+                wide = """[...document.querySelectorAll("html, #page, #page *")].filter(one =>
+                    (one === document.documentElement ||
+                        /auto|scroll/.test(getComputedStyle(one).overflowX)) &&
+                    !one.matches("pre, .grid, .ql-scroll") &&
+                    one.scrollWidth > one.clientWidth).map(one => one.tagName + one.className)"""
+                assert tab.inner.evaluate(wide) == [], (view, width)
+            assert tab.frame.locator(".evil").count() == 0
+
+
 def test_an_empty_log_shows_the_lines_to_add(open_tab: Callable[..., Tab], tmp_path: Path) -> None:
     writer = summary.writer(tmp_path / "run")
     writer.scalars({"loss": 1.0}, 0)
@@ -613,3 +661,354 @@ def test_a_new_step_appears_while_the_page_is_open(
         assert tab.step_name() == "step 0, untrained", "a cursor that was placed must stay"
     writer.close()
     assert reader.open(str(tmp_path)).steps("live", "saliency") == [0, 1, 2, 3, 4]
+
+
+def test_a_card_has_score_features_examples_and_what_is_not_logged(
+    open_tab: Callable[..., Tab],
+) -> None:
+    tab = open_tab(link(view="overview"))
+    card = tab.frame.get_by_role("article", name="Run digits")
+    score = card.get_by_role("img", name=re.compile("^log_loss over steps"))
+    expect(score).to_have_attribute(
+        "aria-label", re.compile(r"0\.09 to 0\.69, 0\.09 at step 5$"), timeout=20_000
+    )
+    mean = importance(5, progress=1.0, probe="").figures["mean"]
+    strongest = [FEATURES[f] for f in np.argsort(-mean)[:6]]
+    top = card.locator("section").filter(has_text="Top features")
+    expect(top.locator(".ov-bars .name")).to_have_text(strongest)
+    # predictions turn one after the other: the last ones moved last
+    moved = card.locator(".ov-moved a")
+    expect(moved.locator(".name")).to_have_text(
+        [f"digit {i % 10} ({i})" for i in range(15, 10, -1)]
+    )
+    expect(moved.first).to_contain_text("6 ✗ (wrong) → 5 ✓ (right) at step 5")
+    absent = card.locator("details").filter(has_text="Health of the layers")
+    absent.locator("summary").press("Enter")
+    lines = absent.get_by_role("region", name="Lines to add")
+    expect(lines).to_contain_text('ModelHealthCallback("logs/digits", x_val[:64], y_val[:64])')
+    expect(card.locator(".ov-logged")).to_contain_text("grad_cam")
+    moved.first.press("Enter")
+    expect(tab.frame.get_by_role("dialog")).to_contain_text("digit 5 (15), step 5", timeout=15_000)
+    # health, in the run that logs it, and the way to all of it
+    tab = open_tab(link(view="overview"))
+    strip = tab.frame.get_by_role("article", name="Run layers")
+    expect(strip.locator(".ov-layers").first).to_contain_text("dead since step 3", timeout=20_000)
+    strip.get_by_role("link", name="Show all layers").press("Enter")
+    tab.wait_for("Health")
+
+
+def test_one_cursor_stands_on_the_exact_steps_of_all_runs_and_views(
+    open_tab: Callable[..., Tab], tmp_path: Path
+) -> None:
+    logged = {"one": [0, 10, 20, 40], "two": [0, 5, 20, 30]}
+    for run, steps in logged.items():
+        make_log(tmp_path, (run,), steps, hostile=False, damage=False)
+    with tensorboard("--logdir", tmp_path) as served:
+        served.until(lambda: served.steps("two", "integrated_gradients") == logged["two"])
+        served.until(lambda: served.steps("one", "integrated_gradients") == logged["one"])
+        tab = open_tab(link(view="features", run="one"), url=served.url)
+        tab.wait_for("Features")
+        seen = []
+        tab.press("Home")
+        while True:
+            seen.append(tab.step_name().split()[1].strip(","))
+            if seen[-1] == "40":
+                break
+            tab.press("ArrowRight")
+        assert seen == ["0", "5", "10", "20", "30", "40"]
+        tab.press("ArrowLeft")
+        now = tab.frame.locator(".fx-now")
+        # the run in front was last logged at 20, the other one is there
+        expect(now).to_contain_text("at step 20: ")
+        assert tab.step_name() == "step 30"
+        tab.press("4")
+        expect(tab.frame.locator(".ql-focus thead")).to_contain_text("at step 30", timeout=20_000)
+        assert tab.step_name() == "step 30"
+        tab.press("2")
+        tab.wait_for_maps()
+        assert tab.step_name() == "step 20", "Maps is of one run: its last step until there"
+        tab.frame.get_by_role("button", name="Columns").press("Enter")
+        tab.frame.get_by_role("combobox", name="Columns").select_option("runs")
+        tab.page.keyboard.press("Escape")
+        tab.wait_for_maps()
+        assert tab.step_name() == "step 30"
+        told = tab.cells()
+        assert any("one, step 30, not logged: " in t and "steps are 20 and 40" in t for t in told)
+        assert any(re.search(r"two, step 30, .*peak", one) for one in told)
+
+
+def test_space_plays_the_steps_until_the_last(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(DIGITS)
+    tab.wait_for_maps()
+    tab.press("Home")
+    tab.page.keyboard.press(" ")
+    expect(tab.frame.get_by_role("button", name="Pause")).to_be_visible()
+    name = tab.frame.locator("output.step-name b")
+    expect(name).to_have_text("step 2", timeout=10_000)
+    tab.page.keyboard.press(" ")
+    expect(tab.frame.get_by_role("button", name="Play the steps")).to_be_visible()
+    paused = tab.step_name()
+    tab.page.keyboard.press(" ")
+    expect(name).to_have_text("step 5", timeout=10_000)
+    expect(tab.frame.get_by_role("button", name="Play the steps")).to_be_visible()
+    assert paused != "step 5"
+
+
+def test_settings_are_remembered_and_what_is_shown_is_not(
+    open_tab: Callable[..., Tab], board: Board
+) -> None:
+    tab = open_tab(DIGITS)
+    tab.wait_for_maps()
+    tab.frame.get_by_label("Scale").select_option("shared")
+    tab.press("Home")
+    tab.page.wait_for_timeout(300)
+    again = tab.context.new_page()
+    again.goto(f"{board.url}#xai")
+    frame = again.frame_locator("iframe[src*='plugin_entry.html?name=xai']")
+    expect(frame.get_by_role("tab", name="Overview")).to_have_attribute(
+        "aria-selected", "true", timeout=30_000
+    )
+    frame.get_by_role("tab", name="Maps").press("Enter")
+    expect(frame.get_by_label("Scale")).to_have_value("shared", timeout=20_000)
+    expect(frame.locator("output.step-name b")).to_have_text("step 5")
+
+
+def test_runs_have_tensorboards_colours(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(link(view="overview"))
+    tab.wait_for("Overview")
+    swatches = (
+        "heads => heads.map(h => getComputedStyle(h.querySelector('.swatch')).backgroundColor)"
+    )
+    names = tab.frame.locator(".ov-card h2").all_inner_texts()
+    ours = dict(
+        zip(
+            [name.strip() for name in names],
+            tab.frame.locator(".ov-card h2").evaluate_all(swatches),
+            strict=True,
+        )
+    )
+    assert len(set(ours.values())) == len(ours) == 4
+    theirs = tab.context.new_page()
+    theirs.goto(f"{board.url}#timeseries")
+    for name, colour in ours.items():
+        row = theirs.locator("tb-data-table-content-row").filter(has_text=f"{name}/xai")
+        swatch = row.locator(".run-color-swatch")
+        expect(swatch).to_have_css("background-color", colour, timeout=30_000)
+
+
+def test_a_live_log_leaves_everything_in_its_place(
+    open_tab: Callable[..., Tab], tmp_path: Path
+) -> None:
+    make_log(tmp_path, ("digits",), 3, hostile=False, damage=False)
+    writer = summary.writer(tmp_path / "digits")
+    probe = image_probe(16, 8)
+    assert probe.labels is not None
+    hash_ = writer.write_probe(probe)
+
+    def log(step: int) -> None:
+        values = image_values(probe, 1.0, step)
+        assert probe.labels is not None
+        common: dict[str, Any] = {"progress": 1.0, "probe": hash_, "wall_time": time.time()}
+        writer.write(attribution("saliency", step, values, probe.labels, **common))
+        rows = writer.write_probe(flat_probe(16))
+        writer.write(importance(step, progress=1.0, probe=rows, wall_time=time.time()))
+
+    with tensorboard("--logdir", tmp_path) as live:
+        there = link(view="maps", run="digits", maps__tag="saliency", step="1")
+        tab = open_tab(there, url=live.url, viewport={"width": 1000, "height": 500})
+        tab.wait_for_maps()
+        tab.frame.locator("[role=gridcell][tabindex='0']").focus()
+        for _ in range(7):
+            tab.page.keyboard.press("ArrowDown")
+        focused = tab.frame.locator("[role=gridcell]:focus")
+        expect(focused).to_have_attribute("aria-label", re.compile(r"^digit 7 \(7\), step 1,"))
+        place = "document.querySelector('.grid').scrollTop"
+        scrolled = tab.inner.evaluate(place)
+        assert scrolled > 100
+        log(3)
+        expect(tab.frame.locator("output.step-name")).to_contain_text("of 4", timeout=20_000)
+        assert tab.step_name() == "step 1"
+        assert tab.inner.evaluate(place) == scrolled
+        expect(focused).to_have_attribute("aria-label", re.compile(r"^digit 7 \(7\), step 1,"))
+        tab.view("Features")
+        tab.wait_for("Features")
+        search = tab.frame.get_by_role("searchbox", name=re.compile("Search features"))
+        search.fill("a")
+        tab.inner.evaluate("document.querySelector('.fx-swarm').scrollIntoView()")
+        search.evaluate("one => one.focus({ preventScroll: true })")
+        top = "document.querySelector('.fx-swarm').getBoundingClientRect().top"
+        before = tab.inner.evaluate(top)
+        log(4)
+        expect(tab.frame.locator("output.step-name")).to_contain_text("of 5", timeout=20_000)
+        expect(search).to_be_focused()
+        expect(search).to_have_value("a")
+        assert tab.inner.evaluate(top) == before
+        assert tab.step_name() == "step 1"
+    writer.close()
+
+
+def test_a_log_that_changes_while_it_is_read_says_what_is_missing(
+    open_tab: Callable[..., Tab], tmp_path: Path
+) -> None:
+    make_log(tmp_path, ("digits",), 3, hostile=False, damage=False)
+    with tensorboard("--logdir", tmp_path) as served:
+        served.until(lambda: served.steps("digits", "saliency") == [0, 1, 2])
+        tab = open_tab(DIGITS, url=served.url)
+        tab.wait_for_maps()
+        for file in (tmp_path / "digits").rglob("grad_cam*.safetensors"):
+            file.unlink()
+        tab.frame.get_by_label("Method").select_option("grad_cam")
+        gone = tab.frame.locator("[role=gridcell][aria-label*='missing']")
+        expect(gone.first).to_be_visible(timeout=20_000)
+        tab.frame.get_by_label("Method").select_option("integrated_gradients")
+        tab.wait_for_maps()
+        assert not any("missing" in told for told in tab.cells())
+        # a training that starts anew in the same place writes its steps again
+        peak = tab.frame.locator("[role=gridcell][data-row='3'][aria-label*='step 2']")
+        first = peak.get_attribute("aria-label") or ""
+        probe = image_probe(16, 8)
+        assert probe.labels is not None
+        writer = summary.writer(tmp_path / "digits")
+        hash_ = writer.write_probe(probe)
+        values = 77 * image_values(probe, 1.0, 2)
+        record = attribution(
+            "integrated_gradients", 2, values, probe.labels,
+            progress=1.0, probe=hash_, additive=True, wall_time=time.time(),
+        )  # fmt: skip
+        writer.write(record)
+        writer.close()
+        expect(peak).not_to_have_attribute("aria-label", first, timeout=20_000)
+        said = re.search(r"peak (\S+)$", peak.get_attribute("aria-label") or "")
+        assert said is not None
+        assert float(said[1]) == pytest.approx(np.abs(values[3]).max(), rel=0.01)
+
+
+def test_a_log_of_a_newer_version_is_named_and_not_guessed(
+    open_tab: Callable[..., Tab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_log(tmp_path, ("digits",), 2, hostile=False, damage=False)
+    with monkeypatch.context() as later:
+        later.setattr(summary, "VERSION", summary.VERSION + 1)
+        log_layers(tmp_path / "tomorrow")
+    with tensorboard("--logdir", tmp_path) as served:
+        tab = open_tab(url=served.url)
+        notice = tab.frame.locator("details.notice")
+        expect(notice).to_contain_text("One tag is logged but not shown", timeout=20_000)
+        notice.locator("summary").press("Enter")
+        expect(notice).to_contain_text(
+            "tomorrow, model_health: written by version 2 of the format; this tb_xai reads up to 1"
+        )
+        tab.wait_for("Overview")
+
+
+@pytest.mark.parametrize("how", ["500", "not at all"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_each_view_says_that_the_server_fails_and_is_tried_again_by_keyboard(
+    browser: Browser, board: Board, view: str, how: str
+) -> None:
+    tab = Tab(browser, board.url, link(view="maps" if view != "Maps" else "features", run="digits"))
+    data = re.compile(r"/plugin/xai/(attributions|series|findings|probe|drift)")
+
+    def fail(route: Route) -> None:
+        if how == "500":
+            route.fulfill(status=500, content_type="text/plain", body="The disk is gone.")
+        else:
+            route.abort()
+
+    tab.page.route(data, fail)
+    tab.page.evaluate("hash => { location.hash = hash; }", f"xai{of(view)}")
+    words = "The disk is gone." if how == "500" else "TensorBoard does not answer"
+    expect(tab.frame.get_by_text(words).first).to_be_visible(timeout=20_000)
+    tab.frame.get_by_role("tab", name=view, exact=True).focus()
+    tab.page.unroute(data)
+    tab.frame.get_by_role("button", name="Retry").first.press("Enter")
+    tab.wait_for(view)
+    tab.context.close()
+
+
+def test_a_server_that_stays_silent_is_given_up_and_asked_again(
+    browser: Browser, board: Board
+) -> None:
+    tab = Tab(browser, board.url, DIGITS)
+    tab.wait_for_maps()
+    tab.inner.evaluate(  # a minute passes in a second
+        """() => {
+            const own = window.setTimeout;
+            window.setTimeout = (call, wait, ...more) => own(call, wait / 60, ...more);
+        }"""
+    )
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)  # and never answer
+
+    tab.page.route(re.compile(r"/series\?"), hold)
+    tab.view("Features")
+    expect(tab.frame.get_by_text("Loading feature importance…")).to_be_visible()
+    expect(tab.frame.get_by_text("TensorBoard has not answered for 60 s")).to_be_visible()
+    tab.page.unroute(re.compile(r"/series\?"))
+    tab.frame.get_by_role("button", name="Retry").press("Enter")
+    tab.wait_for("Features")
+    assert held
+    tab.context.close()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_high_contrast_and_reduced_motion_in_every_view(
+    open_tab: Callable[..., Tab], view: str
+) -> None:
+    tab = open_tab(of(view), forced_colors="active", reduced_motion="reduce", contrast="more")
+    tab.wait_for(view)
+    assert not tab.axe()
+    moving = tab.inner.evaluate(
+        "document.getAnimations().filter(a => a.playState === 'running').length"
+    )
+    assert moving == 0
+    # what is chosen is more than a colour that such a theme takes away
+    chosen = tab.frame.get_by_role("tab", name=view, exact=True)
+    looks = "one => getComputedStyle(one).borderBottom + getComputedStyle(one).fontWeight"
+    other = tab.frame.get_by_role("tab", selected=False).first
+    assert chosen.evaluate(looks) != other.evaluate(looks)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_taken_along_in_every_kind_of_file(
+    open_tab: Callable[..., Tab], view: str
+) -> None:
+    run = RUN.get(view, "digits")
+    tab = open_tab(of(view) + link(step="1") + link(runs=json.dumps([run])))
+    tab.wait_for(view)
+    if view == "Maps":
+        tab.wait_for_maps()
+    tab.frame.get_by_role("button", name="Export").press("Enter")
+    panel = tab.frame.get_by_role("dialog", name="Export")
+    expect(panel.get_by_role("button", name="JSON", exact=True)).to_be_visible(timeout=15_000)
+    picture = np.asarray(Image.open(io.BytesIO(tab.take("PNG"))).convert("RGB"), int)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50, "charts and words are in it"
+    words = [
+        "".join(e.itertext())
+        for e in ET.fromstring(tab.take("SVG")).iter()
+        if e.tag.endswith("}text")
+    ]
+    printed = " ".join(words)
+    answer = json.loads(tab.take("JSON"))
+    assert f"p.xai.view={view.lower()}" in answer["link"]
+    assert answer["data"]
+    tag = {
+        "Maps": "integrated_gradients", "Features": "permutation_importance",
+        "Quality": "integrated_gradients", "Health": "model_health", "Text": "integrated_gradients",
+    }.get(view)  # fmt: skip
+    if tag:  # the overview is of all tags and steps
+        for said in (printed, " ".join(answer["shown"])):
+            assert f"Method: {tag}" in said
+            assert "Cursor: step 1" in said
+    assert f": {run}" in printed
+    scale = {"Overview": "", "Maps": "Colours: ", "Features": "Scale: ", "Text": "Scale: "}
+    assert scale.get(view, "Measure: ") in printed
+    rows = list(csv.DictReader(io.StringIO(tab.take("CSV").decode())))
+    if view == "Overview":
+        assert {row["run"] for row in rows} <= {run}
+    else:
+        assert {row["run"] for row in rows} == {run}
+        assert tag in {row["tag"] for row in rows}
+        assert "1" in {row["step"] for row in rows}

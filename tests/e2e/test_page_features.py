@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Error, Route, expect
 
+from benchmarks.scale import write_features
 from tb_xai import summary
 from tb_xai.summary import Probe, Record
 from tests.e2e.board import Board, tensorboard
@@ -255,6 +256,30 @@ def test_seeds_are_drawn_as_mean_and_band(
     assert told.startswith("id: 0.744 [0.720, 0.768]"), told
 
 
+def test_runs_are_chosen_by_a_regex_and_keyboard(
+    open_tab: Callable[..., Tab],  # noqa: F811
+    board: Board,
+) -> None:
+    tab = open_tab(IMPORTANCE + link(run="wide-seed0"), url=board.url)
+    drawn(tab)
+    runs = tab.frame.get_by_role("button", name=re.compile("^Runs"))
+    runs.press("Enter")
+    panel = tab.frame.get_by_role("dialog", name="Runs")
+    expect(panel.get_by_role("searchbox")).to_be_focused()
+    tab.page.keyboard.type("seed[12]$")
+    expect(panel.get_by_role("checkbox")).to_have_count(2)
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.press("Enter")  # show these
+    ranked = tab.frame.get_by_label("Ranked by run").locator("option")
+    expect(ranked).to_have_text(["wide-seed1", "wide-seed2"])
+    panel.get_by_role("checkbox", name="wide-seed2").press(" ")
+    expect(tab.frame.get_by_label("Ranked by run")).to_have_count(0)
+    tab.page.keyboard.press("Escape")
+    expect(tab.frame.get_by_role("button", name="Run wide-seed1")).to_be_focused()
+    told = tab.frame.locator(".fx-bars [role=option]").first.get_attribute("title") or ""
+    assert told.startswith(f"id: {means(1)[-1, 4]:.3f} "), told
+
+
 def test_each_example_is_a_dot_that_leads_to_it(
     open_tab: Callable[..., Tab],  # noqa: F811
     board: Board,
@@ -325,6 +350,196 @@ def test_a_feature_stands_beside_its_score_without_a_model(
     expect(row).not_to_contain_text("correlation")
 
 
+def means(seed: int = 0, steps: int = 5) -> np.ndarray:
+    """What `log_seed` logs as importance: steps by features."""
+    progress = np.arange(steps)[:, None] / (steps - 1)
+    slopes = np.array([1, 0.2, -0.8, 0.1, 0, 0]) + np.array([0, 0, 0, 0, 2, 0]) * progress
+    return np.abs(slopes * (0.2 + progress)) * (0.3 + 0.01 * seed)
+
+
+def test_lines_bands_and_ranks_stand_where_their_values_are(
+    open_tab: Callable[..., Tab],  # noqa: F811
+    board: Board,
+) -> None:
+    tab = open_tab(IMPORTANCE + link(run="wide-seed0"), url=board.url)
+    drawn(tab)
+    paths = [e for e in ET.fromstring(tab.take("SVG").decode()).iter() if e.tag.endswith("}path")]
+
+    def points(width: str | None, count: int) -> list[np.ndarray]:
+        """Heights of the points of lines of a width; without, of the bands."""
+        found = []
+        for path in paths:
+            heights = [float(y) for y in re.findall(r"[ML][-\d.]+ ([-\d.]+)", path.get("d") or "")]
+            alike = path.get("stroke-width") == width and (width or path.get("opacity") == "0.15")
+            if alike and len(heights) == count:
+                found.append(np.array(heights))
+        return found
+
+    values = means()
+    strongest = np.argsort(-values.max(0), kind="stable")
+    # the weakest is drawn first, and each line begins where it is
+    lines = np.array(points("1.75", 6)[::-1])[:, 1:]
+    zero = lines[-1, 0]
+    unit = (zero - lines[0, -1]) / values[-1, strongest[0]]
+    assert unit > 100, "the case must not be trivial"
+    np.testing.assert_allclose((zero - lines) / unit, values[:, strongest].T, atol=1e-3)
+    bands = np.array(points(None, 10))
+    both = [1.1 * values[:, strongest].T, 0.9 * values[::-1, strongest].T]
+    np.testing.assert_allclose((zero - bands) / unit, np.concatenate(both, 1), atol=1e-3)
+    caption = tab.frame.get_by_role("figure", name="Importance over steps")
+    expect(caption).to_contain_text("band: 95 % interval")
+    # ranks: as far from the first as its number says, all of them
+    ranks = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1) + 1
+    bumps = np.array(points("2", 6)[::-1])[:, 1:]
+    apart = (bumps.max() - bumps.min()) / (len(NAMES) - 1)
+    order = np.argsort(-values[-1], kind="stable")
+    np.testing.assert_allclose((bumps - bumps.min()) / apart + 1, ranks[:, order].T, atol=0.01)
+    label = tab.frame.get_by_role("img", name=re.compile("^Ranks of 6 features"))
+    assert "id: 5 first, 1 now; radius mean: 1 first, 2 now" in (
+        label.get_attribute("aria-label") or ""
+    )
+
+
+def test_the_matrix_has_the_colours_of_a_numpy_rendering(
+    open_tab: Callable[..., Tab],  # noqa: F811
+    board: Board,
+) -> None:
+    tab = open_tab(IMPORTANCE + link(run="wide-seed0"), url=board.url)
+    drawn(tab)
+    values = means().astype(np.float32).astype(float)
+    rows = np.argsort(-values[-1], kind="stable")  # as ranked at the cursor
+    for checked, power in ((True, 0.5), (False, 1.0)):
+        root = tab.frame.get_by_label("square-root colours")
+        if not checked:
+            root.press(" ")
+        expect(root).to_be_checked(checked=checked)
+        tab.page.wait_for_timeout(200)
+        # the middle of each cell, by the layout that the page documents
+        pixels = tab.frame.locator(".fx-matrix canvas").first.evaluate(
+            """(canvas, [features, steps]) => {
+                const { clientWidth: width, clientHeight: height } = canvas, found = [];
+                const ratio = canvas.width / width, left = width < 420 ? 46 : 54;
+                const wide = width - left - Math.round(Math.min(170, Math.max(92, width * 0.2)));
+                const context = canvas.getContext("2d");
+                for (let f = 0; f < features; f++) for (let t = 0; t < steps; t++) {
+                    const x = (left + ((t + 0.3) * wide) / steps) * ratio;
+                    const y = (4 + ((f + 0.5) * (height - 26)) / features) * ratio;
+                    found.push([...context.getImageData(x, y, 1, 1).data]);
+                }
+                return found;
+            }""",
+            [6, 5],
+        )
+        found = np.array(pixels, int).reshape(6, 5, 4)
+        # ColorBrewer's RdBu above zero, from the white panel
+        anchors = np.array(
+            [(255, 255, 255), (253, 219, 199), (244, 165, 130), (214, 96, 77), (178, 24, 43),
+             (103, 0, 31)], float,
+        )  # fmt: skip
+        at = np.floor(255 * (values[:, rows].T / values.max()) ** power + 0.5) / 255
+        colours = [np.interp(at, np.linspace(0, 1, 6), anchors[:, c]) for c in range(3)]
+        np.testing.assert_array_equal(found[..., :3], np.floor(np.stack(colours, -1) + 0.5))
+        assert (found[..., 3] == 255).all()
+
+
+def test_bars_and_matrix_are_walked_by_keyboard_and_a_feature_is_kept(
+    open_tab: Callable[..., Tab],  # noqa: F811
+    board: Board,
+) -> None:
+    tab = open_tab(IMPORTANCE + link(run="wide-seed0"), url=board.url)
+    drawn(tab)
+    now = tab.frame.locator(".fx-now b")
+    bars = tab.frame.get_by_role("listbox", name=re.compile("^Features ranked"))
+    for _ in range(3):
+        bars.press("ArrowDown")
+    expect(now).to_have_text("texture mean")
+    bars.press("Enter")
+    bars.press("End")
+    expect(now).to_have_text("unused")
+    rows = tab.frame.get_by_role("listbox", name=re.compile("^Rows of the matrix"))
+    rows.focus()
+    row = rows.get_by_role("option")
+    rows.press("ArrowDown")
+    rows.press("ArrowDown")
+    expect(row).to_have_text(re.compile(r"^texture mean, step 40: 0\.288 .*, rank 3$"))
+    rows.press("ArrowLeft")
+    assert tab.step_name() == "step 30, epoch 3"
+    expect(row).to_have_text(re.compile(r"^texture mean, step 30: 0\.228 .*, rank 3$"))
+    tab.press("Home")  # and the focus leaves the matrix: what is kept comes back
+    expect(now).to_have_text("texture mean")
+    tab.page.wait_for_timeout(500)
+    again = open_tab(tab.page.url.split("#xai", 1)[1], url=board.url)
+    drawn(again)
+    expect(again.frame.locator(".fx-now b")).to_have_text("texture mean")
+    tab.page.keyboard.press("Escape")
+    expect(now).to_have_text("radius mean")  # the strongest of step 0
+    tab.press("End")
+    expect(now).to_have_text("id")
+
+
+def test_features_that_matter_are_copied_by_keyboard(
+    open_tab: Callable[..., Tab],  # noqa: F811
+    board: Board,
+) -> None:
+    tab = open_tab(
+        IMPORTANCE + link(run="wide-seed0"), url=board.url,
+        permissions=["clipboard-read", "clipboard-write"],
+    )  # fmt: skip
+    drawn(tab)
+    search = tab.frame.get_by_role("searchbox", name=re.compile("Search features"))
+    for typed, names in (("", [NAMES[f] for f in (4, 0, 2, 1, 3)]), ("error|unused", NAMES[1:4:2])):
+        search.fill(typed)
+        tab.frame.get_by_role("button", name=f"Select features ({len(names)})").press("Enter")
+        expect(tab.frame.get_by_text(f"{len(names)} names copied")).to_be_visible()
+        assert json.loads(tab.page.evaluate("navigator.clipboard.readText()")) == names
+
+
+def test_an_example_is_reached_by_keyboard(
+    open_tab: Callable[..., Tab],  # noqa: F811
+    board: Board,
+) -> None:
+    tab = open_tab(IMPORTANCE + link(run="wide-seed0"), url=board.url)
+    swarm = tab.frame.get_by_role("figure", name="Examples")
+    rows = swarm.get_by_role("listbox")
+    rows.focus()
+    rows.press("ArrowDown")
+    x = np.random.default_rng(0).normal(size=(24, len(NAMES))).astype(np.float32)
+    order = np.argsort(x[:, 0])  # of radius mean, whose slope is above zero
+    said = rows.get_by_role("option")
+    for key, row in (("ArrowRight", order[0]), ("ArrowRight", order[1]), ("ArrowLeft", order[0])):
+        rows.press(f"Shift+{key}")
+        expect(said).to_have_text(re.compile(rf"^row {row}: radius mean = "))
+    assert tab.step_name() == "step 40, epoch 4", "the cursor stays"
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.press("Enter")
+    dialog = tab.frame.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"row {order[0]}, step 40", timeout=15_000)
+
+
+def test_ten_thousand_features_by_a_thousand_steps_stay_usable(
+    open_tab: Callable[..., Tab],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    write_features(tmp_path / "wide", 1000, 10_000)
+    with tensorboard("--logdir", tmp_path) as wide:
+        wide.until(lambda: len(wide.steps("wide", "permutation_importance")) == 1000, 90)
+        tab = open_tab(link(view="features"), url=wide.url)
+        expect(tab.frame.locator(".fx-lines canvas").first).to_be_visible(timeout=60_000)
+        label = tab.frame.get_by_role("img", name=re.compile("^10,000 features by 1,000 steps"))
+        expect(label).to_be_visible()
+        tab.press("Home")
+        assert tab.step_name() == "step 0, untrained"
+        strongest = int(np.random.default_rng(0).random(10_000, np.float32).argmax())
+        now = tab.frame.locator(".fx-now")
+        expect(now.locator("b")).to_have_text(f"feature {strongest}")
+        expect(now).to_contain_text("rank 1 of 10,000")
+        tab.frame.get_by_role("searchbox", name=re.compile("Search features")).fill(
+            "^feature 77..$"
+        )
+        expect(tab.frame.locator(".fx-foot")).to_contain_text("100 of 10,000 features")
+        expect(tab.frame.get_by_role("img", name=re.compile("^100 features by"))).to_be_visible()
+
+
 def finding(rule: str, view: str, **evidence: Any) -> dict[str, Any]:
     """A finding as the server sends it."""
     tag = {"health": "health", "features": "permutation_importance"}.get(
@@ -392,12 +607,12 @@ def crowd(runs: int, tags: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_thousands_of_runs_and_hundreds_of_tags_stay_usable(
+def test_thousands_of_runs_and_of_tags_stay_usable(
     browser: Browser,  # noqa: F811
     board: Board,
 ) -> None:
     context = browser.new_context(viewport={"width": 900, "height": 800})
-    body = json.dumps(crowd(3000, 400))
+    body = json.dumps(crowd(3000, 3000))
     context.route(
         re.compile(r"/xai/index"),
         lambda route: route.fulfill(body=body, content_type="application/json"),
@@ -414,11 +629,11 @@ def test_thousands_of_runs_and_hundreds_of_tags_stay_usable(
     page.keyboard.press("Escape")
     frame.get_by_role("button", name=re.compile("^Method")).press("Enter")
     panel = frame.get_by_role("dialog", name="Methods")
-    expect(panel).to_contain_text("200 more")
-    panel.get_by_role("searchbox").fill("importance 399")
+    expect(panel).to_contain_text("2800 more")
+    panel.get_by_role("searchbox").fill("importance 2999")
     panel.get_by_role("radio").check()
     page.keyboard.press("Escape")
-    expect(frame.get_by_role("button", name=re.compile("^Method"))).to_contain_text("399")
+    expect(frame.get_by_role("button", name=re.compile("^Method"))).to_contain_text("2999")
     assert time.monotonic() - start < 20
     # the server knows none of these runs: the page says so and offers to try again
     expect(frame.get_by_role("button", name="Retry").first).to_be_visible()

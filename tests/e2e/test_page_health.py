@@ -15,19 +15,13 @@ from playwright.sync_api import Browser, expect
 from tb_xai import summary
 from tests.e2e.board import Board, tensorboard
 from tests.e2e.test_page import Tab, browser, link  # noqa: F401  (browser is a fixture)
+from tests.e2e.test_page_maps import TABLES
 
 pytestmark = pytest.mark.browser
 
 LAYERS = ["conv_a", "backbone/conv_b", "<b>neck</b>", "head"]
 STEPS = [0, 10, 20, 30, 40, 50]
 DIED = 3  # row of the step at which the second layer is dead
-# Colours of viridis (Smith and van der Walt, 2015) at shares of its length.
-VIRIDIS = {
-    0: (0x44, 0x01, 0x54), 1 / 9: (0x48, 0x28, 0x78), 2 / 9: (0x3E, 0x49, 0x89),
-    3 / 9: (0x31, 0x68, 0x8E), 4 / 9: (0x26, 0x82, 0x8E), 5 / 9: (0x1F, 0x9E, 0x89),
-    6 / 9: (0x35, 0xB7, 0x79), 7 / 9: (0x6E, 0xCE, 0x58), 8 / 9: (0xB5, 0xDE, 0x2B),
-    18 / 19: (0xDC, 0xE3, 0x19), 1: (0xFD, 0xE7, 0x25),
-}  # fmt: skip
 EDGES = [10.0**e for e in range(-6, 1)]
 
 
@@ -43,7 +37,8 @@ def record(row: int, faulty: bool) -> summary.Record:
     """A record as `ModelHealthCallback` writes it."""
     dead = np.array([0.0, 1.0 if faulty and row >= DIED else 0.1, 0.0, np.nan])
     histogram = np.zeros((4, len(EDGES) + 1))
-    histogram[:, 4] = 1
+    histogram[:, 4] = (row + 1) / len(STEPS)
+    histogram[:, 2] = 1 - histogram[:, 4]
     states = ["healthy", "dead" if faulty and row >= DIED else "healthy", "healthy", "healthy"]
     figures = {
         "gradient_norm": norms(row, faulty),
@@ -113,7 +108,7 @@ def test_a_gradient_that_was_checked_has_its_words(open_tab: Callable[..., Tab])
         ["<b>neck</b>", "2.0e−9", "✓ right"],
     ]
     tab = open_tab("&p.xai.run=fine")
-    tab.frame.get_by_text("Is the gradient itself right?").click()
+    tab.frame.get_by_text("Is the gradient itself right?").press("Enter")
     expect(tab.frame.get_by_text("gradient_check=True")).to_be_visible()
 
 
@@ -150,19 +145,57 @@ def test_cells_have_the_colours_of_a_numpy_rendering(open_tab: Callable[..., Tab
     )
     found = np.array(pixels, float).reshape(4, 6, 4)
     values = np.stack([norms(row, True) for row in range(6)], axis=1)
+    values = values.astype(np.float32).astype(float)
     low, high = np.log10(values[values > 0].min()), np.log10(values.max())
     with np.errstate(divide="ignore"):
         share = 0.06 + 0.94 * (np.log10(values) - low) / (high - low)
     index = np.where(values > 0, np.floor(share * 255 + 0.5), 0).astype(int)
-    anchors = np.array(list(VIRIDIS.values()), float)
-    colours = np.stack([np.interp(index / 255, list(VIRIDIS), anchors[:, c]) for c in range(3)], -1)
     plain = np.ones((4, 6), bool)
     plain[1, DIED:] = False  # a word stands there
     assert np.ptp(index[plain]) > 200, "the case must not be trivial"
     assert (found[..., 3] == 255).all()
-    # Between the published colours the map is not quite a line.
-    assert np.abs(found[..., :3] - colours)[plain].max() <= 8
-    assert np.abs(found[..., :3] - colours)[plain].mean() <= 2
+    np.testing.assert_array_equal(found[..., :3][plain], TABLES["viridis"][index][plain])
+
+
+def test_the_histogram_has_the_colours_of_its_shares_and_moves_the_cursor(
+    open_tab: Callable[..., Tab],
+) -> None:
+    tab = open_tab(ONE)
+    chart = tab.frame.get_by_role("img", name=re.compile("^Histogram of the absolute gradient"))
+    figure = tab.frame.locator(".hx-figure").filter(has=chart)
+    expect(figure).to_contain_text("100 % of the entries")
+    tab.page.wait_for_timeout(300)
+    # the middle of each cell, by the layout that the page documents: the largest bin on top
+    pixels = chart.locator("canvas").first.evaluate(
+        """(canvas, [bins, steps]) => {
+            const { clientWidth: width, clientHeight: height } = canvas, found = [];
+            const ratio = canvas.width / width, context = canvas.getContext("2d");
+            for (let b = 0; b < bins; b++) for (let t = 0; t < steps; t++) {
+                const x = (58 + ((t + 0.3) * (width - 70)) / steps) * ratio;
+                const y = (8 + ((b + 0.5) * (height - 30)) / bins) * ratio;
+                found.push([...context.getImageData(x, y, 1, 1).data]);
+            }
+            return found;
+        }""",
+        [3, 6],
+    )
+    found = np.array(pixels, int).reshape(3, 6, 4)
+    logged = record(0, True).figures["gradient_histogram"].shape
+    assert logged == (4, len(EDGES) + 1)
+    shares = np.stack([record(row, True).figures["gradient_histogram"][1] for row in range(6)], 1)
+    # ColorBrewer's RdBu below zero, from the white panel
+    anchors = np.array(
+        [(255, 255, 255), (209, 229, 240), (146, 197, 222), (67, 147, 195), (33, 102, 172),
+         (5, 48, 97)], float,
+    )  # fmt: skip
+    at = np.floor(255 * shares[4:1:-1].astype(float) + 0.5) / 255
+    colours = [np.interp(at, np.linspace(0, 1, 6), anchors[:, c]) for c in range(3)]
+    np.testing.assert_array_equal(found[..., :3], np.floor(np.stack(colours, -1) + 0.5))
+    assert np.ptp(at) == 1, "the case must not be trivial"
+    box = chart.bounding_box()
+    assert box is not None
+    chart.click(position={"x": 58 + (box["width"] - 70) * 1.5 / 6, "y": 60})
+    assert tab.step_name().startswith("step 10")
 
 
 def test_a_click_moves_the_cursor_and_the_keyboard_goes_on(open_tab: Callable[..., Tab]) -> None:
@@ -205,9 +238,8 @@ def test_every_measure_is_drawn_and_the_link_holds_it(open_tab: Callable[..., Ta
 
 def test_the_graph_of_the_model_is_a_link_to_tensorboards_tab(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(ONE)
-    tab.frame.get_by_role("link", name="Graph of the model").click()
-    tab.page.wait_for_timeout(500)
-    assert tab.page.url.endswith("#graphs")
+    tab.frame.get_by_role("link", name="Graph of the model").press("Enter")
+    tab.page.wait_for_url("**/#graphs")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

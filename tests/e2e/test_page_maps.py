@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -46,7 +47,7 @@ def _values(seed: int, step: int, *, channels: int = 3) -> np.ndarray:
 
 
 def _log(path: Path) -> None:
-    """Runs `a` and `b` of the same pictures, `other` of others, `waves` of time series."""
+    """Runs `a` and `b` of the same pictures, `other` of others; `waves` of series; `layers`."""
     for run, seed, pictures in (("a", 1, 0), ("b", 2, 0), ("other", 3, 9)):
         writer = summary.writer(path / run)
         labels = np.arange(EXAMPLES) % 2
@@ -76,6 +77,20 @@ def _log(path: Path) -> None:
             progress=step / 10, probe=hash_, classes=2, kind="sequence",
         )  # fmt: skip
         writer.write(record)
+    writer.close()
+    writer = summary.writer(path / "layers")
+    hash_ = writer.write_probe(Probe({"x": _pictures(0)}, np.arange(EXAMPLES) % 2, {}))
+    for step in STEPS[:2]:
+        filters = np.maximum(_values(6, step), 0)
+        record = attribution(
+            "conv", step, filters[..., 0], np.arange(EXAMPLES) % 2,
+            progress=step / 10, probe=hash_, classes=2, signed=False, value_name="activation",
+            inputs={
+                f"filter {f}": {"shape": [SIDE, SIDE], "kind": "image", "of": "x"} for f in range(2)
+            },
+        )  # fmt: skip
+        arrays = {f"filter {f}": filters[..., f] for f in range(2)}
+        writer.write(dataclasses.replace(record, arrays=arrays))
     writer.close()
 
 
@@ -133,11 +148,20 @@ def _tensors(board: Board, route: str) -> tuple[dict[str, Any], dict[str, np.nda
     return json.loads(header["__metadata__"]["answer"]), arrays
 
 
-def wire(board: Board, run: str, tag: str, step: int, example: int, channels: str = "sum") -> Map:
+def wire(
+    board: Board,
+    run: str,
+    tag: str,
+    step: int,
+    example: int,
+    channels: str = "sum",
+    input_: str | None = None,
+) -> Map:
     """One map as the page gets it: bytes over its own range."""
     _, arrays = _tensors(
         board,
-        f"attributions?run={run}&tag={tag}&step={step}&channels={channels}&examples={example}",
+        f"attributions?run={run}&tag={tag}&step={step}&channels={channels}&examples={example}"
+        + (f"&input={quote(input_)}" if input_ else ""),
     )
     low, high = (float(arrays[f"{end}/{step}"][0]) for end in ("low", "high"))
     values = low + ((high - low) * arrays[f"maps/{step}"][0].astype(float)) / 254
@@ -351,6 +375,105 @@ def test_a_clipped_scale_is_the_quantile_of_each_map(
     expect(legend).to_contain_text("values beyond take the last colour")
 
 
+@pytest.mark.parametrize("rule", ["per example", "shared"])
+def test_maps_share_a_scale_that_is_chosen_by_keyboard(
+    open_tab: Callable[..., Tab], board: Board, rule: str
+) -> None:
+    tab = open_tab(maps(), **TALL)
+    tab.wait_for_maps()
+    choice = tab.frame.get_by_label("Scale")
+    choice.focus()
+    tab.page.keyboard.type(rule)
+    tab.page.keyboard.press("Enter")
+    expect(choice).to_have_value(rule.removeprefix("per "))
+    legend = tab.frame.get_by_role("group", name="Legend")
+    whose = {"per example": "each example’s largest peak", "shared": "the largest peak of all"}
+    expect(legend).to_contain_text(whose[rule])
+    examples = [2] if rule == "per example" else range(EXAMPLES)
+    limit = max(wire(board, "a", "saliency", s, e).peak for s in STEPS for e in examples)
+    at = 2 if rule == "per example" else 3
+    own = wire(board, "a", "saliency", STEPS[at], 2)
+    assert limit > 1.2 * own.peak, "the case must not be trivial"
+    found = pixels(cell(tab, 2, at).locator("canvas"))
+    np.testing.assert_array_equal(found, rendered(own.values, limit, size_of(found)))
+
+
+def test_a_place_of_a_small_map_is_read_by_pointing(
+    open_tab: Callable[..., Tab], board: Board
+) -> None:
+    tab = open_tab(maps())
+    tab.wait_for_maps()
+    canvas = cell(tab, 2, 3).locator("canvas")
+    box = canvas.bounding_box()
+    assert box is not None
+    own = wire(board, "a", "saliency", 30, 2).values
+    for row, column in ((0, 0), (2, 2), (5, 1)):
+        canvas.hover(
+            position={
+                "x": (column + 0.5) * box["width"] / SIDE,
+                "y": (row + 0.5) * box["height"] / SIDE,
+            }
+        )
+        tip = tab.frame.locator(".tip")
+        expect(tip).to_contain_text(f"row {row}, column {column}: ")
+        said = tip.inner_text().partition(": ")[2].replace("−", "-")
+        assert float(said) == pytest.approx(own[row, column], rel=0.01)
+
+
+def test_a_band_of_a_time_series_has_the_colours_of_its_values(
+    open_tab: Callable[..., Tab], board: Board
+) -> None:
+    tab = open_tab(link(view="maps", run="waves", maps__scale="example"))
+    tab.wait_for_maps()
+    length = 20
+    maps_of = [wire(board, "waves", "saliency", step, 1) for step in STEPS[:2]]
+    limit = max(one.peak for one in maps_of)
+    for at, own in enumerate(maps_of):
+        assert own.values.shape == (1, length)
+        found = pixels(cell(tab, 1, at).locator("canvas"))
+        expected = rendered(own.values, limit, size_of(found), smooth=False)
+        # the lines of the input run over it, and leave the first and the last rows free
+        for row in (0, -1):
+            np.testing.assert_array_equal(found[row], expected[row])
+        inside = slice(found.shape[1] // length, -found.shape[1] // length)
+        crossed = (found != expected).any(axis=(0, 2))[inside]
+        assert crossed.all(), "a line runs through every column"
+
+
+def test_activations_are_maps_without_signs_and_no_explanations(
+    open_tab: Callable[..., Tab], board: Board
+) -> None:
+    tab = open_tab(link(view="maps", run="layers"))
+    tab.wait_for_maps()
+    expect(tab.frame.get_by_role("combobox", name="Method")).to_have_value("conv")
+    legend = tab.frame.get_by_role("group", name="Legend")
+    expect(legend).to_contain_text("activation")
+    expect(legend).not_to_contain_text("raises")
+    tab.frame.get_by_role("combobox", name="Input").select_option("filter 1")
+    tab.wait_for_maps()
+    own = wire(board, "layers", "conv", 10, 1, input_="filter 1")
+    canvas = cell(tab, 1, 1).locator("canvas")
+    _, probe = _tensors(
+        board, f"probe?run=layers&set={board.index()['layers']['conv']['probe']}&examples=1"
+    )
+    grey = np.floor(probe["picture"][0].astype(float).mean(-1, keepdims=True) + 0.5)
+    found = pixels(canvas)
+    expected = rendered(
+        own.values, own.peak, size_of(found), table="viridis", signed=False,
+        picture=np.broadcast_to(grey, (SIDE, SIDE, 3)),
+    )  # fmt: skip
+    np.testing.assert_array_equal(found, expected)
+    cell(tab, 1, 1).press("Enter")
+    dialog = tab.frame.get_by_role("dialog")
+    expect(dialog).to_contain_text("activations of the network, no explanation")
+    tab.page.keyboard.press("Escape")
+    for view in ("Quality", "Features"):  # where explanations are judged there is nothing
+        tab.view(view)
+        expect(
+            tab.frame.get_by_role("heading", name=re.compile("^Run “layers” has no"))
+        ).to_be_visible()
+
+
 @pytest.mark.parametrize("kind", ["grey", "colour"])
 def test_a_map_fades_over_its_picture(
     open_tab: Callable[..., Tab], board: Board, kind: str
@@ -473,6 +596,30 @@ def test_examples_are_sorted_and_filtered(open_tab: Callable[..., Tab]) -> None:
             expect(tab.frame.locator(".example b")).to_have_count(EXAMPLES)
 
 
+def test_examples_are_chosen_by_keyboard(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(maps(), **TALL)
+    tab.wait_for_maps()
+    button = tab.frame.get_by_role("button", name="Examples")
+    button.press("Enter")
+    field = tab.frame.get_by_role("searchbox", name=re.compile("Filter examples"))
+    expect(field).to_be_focused()
+    tab.page.keyboard.type("[0-5]$")
+    expect(tab.frame.locator(".example b")).to_have_count(6)
+    for role, name, typed, numbers in (
+        ("combobox", "Order", "completeness", [1, 3, 5, 4, 2, 0]),
+        ("combobox", "Label", "1", [1, 3, 5]),
+        ("checkbox", "Reversed", " ", [5, 3, 1]),
+    ):
+        tab.frame.get_by_role(role, name=name).focus()
+        tab.page.keyboard.type(typed)
+        expect(tab.frame.locator(".example b")).to_have_text(
+            [f"{['even', 'odd'][i % 2]} {i}" for i in numbers]
+        )
+    tab.page.keyboard.press("Escape")
+    expect(button).to_be_focused()
+    expect(button).to_contain_text("3 of 8")
+
+
 def test_examples_are_sorted_by_how_far_they_moved(
     open_tab: Callable[..., Tab], board: Board
 ) -> None:
@@ -551,6 +698,44 @@ def test_the_large_map_reads_a_place_by_keyboard(
     )
     tab.page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+
+
+def test_the_large_map_is_read_by_pointing_and_names_every_figure(
+    open_tab: Callable[..., Tab], board: Board
+) -> None:
+    tab = open_tab(maps(maps__inspect="2", step="20"))
+    dialog = tab.frame.get_by_role("dialog")
+    canvas = dialog.locator(".large canvas")
+    expect(canvas).to_have_count(1, timeout=15_000)
+    expect(canvas).to_be_visible()
+    box = canvas.bounding_box()
+    assert box is not None
+    middle = {"x": 4.5 * box["width"] / SIDE, "y": 3.5 * box["height"] / SIDE}
+    canvas.hover(position=middle)
+    expect(dialog.locator(".reading")).to_contain_text("row 3, column 4: ")
+    canvas.click(position=middle)
+    tab.page.mouse.move(1, 1)
+    # what was clicked stays, with its course over the steps
+    expect(dialog.locator(".reading")).to_contain_text("row 3, column 4: ")
+    course = dialog.get_by_role("img", name=re.compile("attribution at row 3, column 4"))
+    values = [_values(1, step)[2].sum(-1)[3, 4] for step in STEPS]
+    said = (course.get_attribute("aria-label") or "").replace("−", "-")
+    found = re.search(r"over steps, (\S+) to (\S+), (\S+) at step 20", said)
+    assert found is not None, said
+    for text, value in zip(found.groups(), (min(values), max(values), values[2]), strict=True):
+        assert float(text) == pytest.approx(value, rel=0.01)
+    # every figure of single examples that was logged has a row
+    _, arrays = _tensors(board, "series?run=a&tag=saliency")
+    single = {name for name, values in arrays.items() if values.shape == (len(STEPS), EXAMPLES)}
+    names = {
+        "output": "score of the target", "sum_abs": "sum of |values|", "entropy": "complexity",
+        "peak": "peak |value|", "gap": "completeness gap",
+    }  # fmt: skip
+    assert single == {*names, "sum", "confidence", "predicted"}
+    rows = dialog.locator("table.figures th").all_inner_texts()
+    assert sorted(rows) == sorted(names.values())
+    for name in ("confidence", "sum of values"):
+        expect(dialog.get_by_role("img", name=re.compile(f"^{name} over steps"))).to_be_visible()
 
 
 def test_the_large_map_of_a_difference_says_both_sides(open_tab: Callable[..., Tab]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -116,6 +117,79 @@ def test_the_cursor_is_moved_by_click_drag_and_keys(open_tab: Callable[..., Tab]
     tab.page.keyboard.press("Enter")
     assert tab.step_name().startswith(goal)
     assert f"at {goal}" in tab.frame.locator(".ql-focus thead").inner_text()
+
+
+def test_quality_stands_against_the_score_and_a_point_is_a_checkpoint(
+    open_tab: Callable[..., Tab], log: reader.Log
+) -> None:
+    wish = link(quality__measure="faithfulness", quality__score="permutation_importance", step="0")
+    tab = opened(open_tab, wish)
+    panel = tab.frame.get_by_role("figure", name="Quality against score")
+    chart = panel.get_by_role("img")
+    expect(chart).to_have_attribute("aria-label", re.compile("against log loss"), timeout=15_000)
+    loss = [
+        float(log.record("cnn_s0", "permutation_importance", step).meta["score"])
+        for step in range(STEPS)
+    ]
+    own = np.nanmean(log.series("cnn_s0", "integrated_gradients")["faithfulness"], axis=1)
+
+    def undominated(score: np.ndarray) -> list[int]:
+        """Steps that no other beats in both, more of each being better."""
+        return [
+            i
+            for i in range(STEPS)
+            if not any(
+                score[j] >= score[i]
+                and own[j] >= own[i]
+                and (score[j], own[j]) != (score[i], own[i])
+                for j in range(STEPS)
+            )
+        ]
+
+    ringed = panel.locator(".ql-best button")
+    expect(ringed).to_have_text([f"step {i}" for i in undominated(-np.array(loss))])
+    # another score, by keyboard: which of the examples are right
+    choice = panel.get_by_label("Score")
+    choice.focus()
+    tab.page.keyboard.type("share")
+    expect(chart).to_have_attribute("aria-label", re.compile("against share of the examples"))
+    predicted = log.series("cnn_s0", "integrated_gradients")["predicted"]
+    right = (predicted == np.arange(predicted.shape[1]) % 10).mean(axis=1)
+    expect(ringed).to_have_text([f"step {i}" for i in undominated(right)])
+    # points stand where their two numbers are: a click goes to the checkpoint
+    box = chart.bounding_box()
+    assert box is not None
+
+    def share(values: np.ndarray, i: int) -> float:
+        return float(0.04 + (values[i] - values.min()) / np.ptp(values)) / 1.08
+
+    for i in (4, 1):
+        x = 54 + (box["width"] - 70) * share(right, i)
+        y = 10 + (box["height"] - 56) * (1 - share(own, i))
+        chart.click(position={"x": x, "y": y})
+        assert tab.step_name() == f"step {i}"
+        expect(tab.frame.locator(".ql-focus thead")).to_contain_text(f"at step {i}")
+
+
+def test_a_measure_is_chosen_and_an_example_inspected_by_keyboard(
+    open_tab: Callable[..., Tab], log: reader.Log
+) -> None:
+    tab = opened(open_tab, link(step="3"))
+    for title, name in (("Deletion", "deletion"), ("Completeness gap", "gap")):
+        tab.frame.get_by_role("button", name=title, exact=True).press("Enter")
+        row = next(r for r in cells(tab, ".ql-focus") if r[0] == "integrated_gradients")
+        values = log.series("cnn_s0", "integrated_gradients")[name][3]
+        expected = np.quantile(values, 0.95) * 100 if name == "gap" else values.mean()
+        assert float(row[1].split()[0]) == pytest.approx(expected, rel=5e-3)
+    deletion = tab.frame.get_by_role("button", name="Deletion", exact=True)
+    deletion.press("Enter")
+    row = next(r for r in cells(tab, ".ql-focus") if r[0] == "integrated_gradients")
+    chance = log.series("cnn_s0", "integrated_gradients")["deletion_random"][3].mean()
+    assert any(cell == f"{chance:.3g}" or cell == f"{chance:.3f}" for cell in row), row
+    tab.frame.locator(".ql-examples summary").press("Enter")
+    tab.frame.locator(".ql-examples tbody a").first.press("Enter")
+    tab.wait_for_maps()
+    assert tab.step_name() == "step 3"
 
 
 def test_examples_lead_to_their_maps(open_tab: Callable[..., Tab], log: reader.Log) -> None:

@@ -13,6 +13,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["D", "in Maps: the difference to this step, and back"],
   ["Enter on a map", "inspect it, large; there arrows walk, Shift and arrows read a place"],
   ["Enter on a feature or row", "keep it highlighted; again or Esc lets go"],
+  ["Shift and ← → on the dots", "in Features: example by example, in the order of their values"],
   ["Esc", "close"],
   ["?", "this help"],
 ];

@@ -157,3 +157,12 @@ export function drawSwarm(
     if (!row.x.some(Number.isFinite)) text(ctx, "not finite", box.x + 6, middle, theme.muted);
   });
 }
+
+/** The example beside another in the order of a row's values; without one, the first from that side. */
+export function besideOf({ x }: SwarmRow, example: number | null, by: 1 | -1): number | null {
+  const along = [...x.keys()].filter((i) => Number.isFinite(x[i]));
+  along.sort((a, b) => (x[a] as number) - (x[b] as number) || a - b);
+  const at = example === null ? -1 : along.indexOf(example);
+  const to = at < 0 ? (by > 0 ? 0 : along.length - 1) : Math.min(along.length - 1, Math.max(0, at + by));
+  return along[to] ?? null;
+}

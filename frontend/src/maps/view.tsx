@@ -197,7 +197,7 @@ export function Page(): JSX.Element {
       layout,
     };
     const name = `${all.run} ${theTag?.name ?? ""}`;
-    return panels.code.peek()?.exportOf({ ...all, range: [firstRow, endRow] }) ?? { name, title: "Maps", lines: [] };
+    return panels.code.value?.exportOf({ ...all, range: [firstRow, endRow] }) ?? { name, title: "Maps", lines: [] };
   });
 
   if (!theTag || !theRun) return <></>;

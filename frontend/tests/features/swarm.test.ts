@@ -1,7 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { Probe, StepMaps } from "../../src/api";
 import { scale } from "../../src/features/axis";
-import { direction, offsets, place, shades, swarmRows, valuesOf, type SwarmRow } from "../../src/features/swarm";
+import {
+  besideOf,
+  direction,
+  offsets,
+  place,
+  shades,
+  swarmRows,
+  valuesOf,
+  type SwarmRow,
+} from "../../src/features/swarm";
 
 const row = (x: number[], value: number[] | null): SwarmRow => ({
   name: "f",
@@ -63,5 +72,12 @@ describe("beeswarm", () => {
     // two of four swapped: Spearman 0.8
     expect(direction(row([1, 2, 4, 3], [1, 2, 3, 4]))).toBeCloseTo(0.8);
     expect([direction(row([1, 1], [1, 2])), direction(row([1, 2], null))]).toEqual([NaN, NaN]);
+  });
+
+  it("goes from example to example in the order of their values", () => {
+    const one = row([3, NaN, 1, 2], null);
+    expect([besideOf(one, null, 1), besideOf(one, null, -1)]).toEqual([2, 0]);
+    expect([besideOf(one, 2, 1), besideOf(one, 3, 1), besideOf(one, 0, 1), besideOf(one, 2, -1)]).toEqual([3, 0, 0, 2]);
+    expect(besideOf(row([NaN], null), null, 1)).toBeNull();
   });
 });

@@ -12,7 +12,7 @@ import { versionOf } from "../load";
 import { dot, extent } from "../lines";
 import type { Marks, Model } from "../model";
 import { gutters, rule, text, tickWords, type Box, type Theme } from "../paint";
-import { direction, drawSwarm, place, shadeColour, swarmRows, type SwarmRow } from "../swarm";
+import { besideOf, direction, drawSwarm, place, shadeColour, swarmRows, type SwarmRow } from "../swarm";
 import { number, plural } from "../words";
 
 /** Numbers of one step above which a swarm is not fetched. */
@@ -216,7 +216,14 @@ function Dots({
   const readOut = told ? ofDot(told) : spoken ? ofRow(spoken) : "";
   const go = (event: KeyboardEvent): void => {
     const move = { ArrowUp: -1, ArrowDown: 1, Home: -Infinity, End: Infinity }[event.key];
-    if (event.key === "Enter") togglePin(rows[current]?.name ?? "");
+    const across = event.shiftKey ? ({ ArrowLeft: -1, ArrowRight: 1 } as const)[event.key] : undefined;
+    const row = rows[current];
+    if (event.key === "Enter") togglePin(row?.name ?? "");
+    if (across && row) {
+      event.preventDefault();
+      const next = besideOf(row, chosen?.[0] === current ? chosen[1] : null, across);
+      choose(next === null ? null : [current, next]);
+    }
     if (move === undefined) return;
     event.preventDefault();
     const next = Math.min(rows.length - 1, Math.max(0, current + move));
@@ -248,7 +255,7 @@ function Dots({
           class="fx-keys"
           role="listbox"
           tabIndex={0}
-          aria-label="Features of the examples: up and down move over them"
+          aria-label="Features of the examples: up and down move over them, Shift with left and right over examples"
           aria-activedescendant="fx-swarm-row"
           onKeyDown={go}
           onFocus={() => (hovered.value = rows[current]?.name ?? null)}
