@@ -141,8 +141,8 @@ describe("maps", () => {
     ]);
   });
 
-  it("names missing steps with the server's reason, and what is skipped", () => {
-    expect(text()).toContain("A step has no maps: 5");
+  it("names missing steps with the server's reason, and what is skipped", async () => {
+    await vi.waitFor(() => expect(text()).toContain("A step has no maps: 5"), 5000);
     expect(text()).toContain("step 5: its file is cut off");
     expect(text()).toContain("written by version 2");
   });

@@ -31,13 +31,8 @@ interface Axis {
   readonly part: Float64Array;
 }
 
-const axes = new Map<string, Axis>();
-
 /** Where each of `size` pixels lies between `count` values: pixel centre to value centre, edges repeated. */
 function axis(size: number, count: number): Axis {
-  const key = `${size} ${count}`;
-  const known = axes.get(key);
-  if (known) return known;
   const near = new Int32Array(size);
   const from = new Int32Array(size);
   const to = new Int32Array(size);
@@ -49,10 +44,7 @@ function axis(size: number, count: number): Axis {
     to[at] = Math.min(count - 1, Math.floor(place) + 1);
     part[at] = place - Math.floor(place);
   }
-  const made = { near, from, to, part };
-  if (axes.size >= 16) axes.clear();
-  axes.set(key, made);
-  return made;
+  return { near, from, to, part };
 }
 
 function isWhole(values: Float64Array): boolean {

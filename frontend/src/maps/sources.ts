@@ -64,16 +64,14 @@ function around(tag: TagInfo, step: number): string {
 /** Whether a run explains the same examples with the selected method. */
 const alike = (scene: Scene, run: RunInfo): boolean => named(run, scene.tag.name)?.probe === scene.tag.probe;
 
+const others = (who: string, { name }: RunInfo): string =>
+  `${who} explains other examples than ${name}, so its maps are not of these rows.`;
+
 /** Shown runs that cannot stand beside each other, because the method explains other examples there; with the reason. */
 export const strangersOf = (scene: Scene): [string, string][] =>
   scene.by !== "runs"
     ? []
-    : scene.runs
-        .filter((run) => !alike(scene, run))
-        .map(({ name }) => [
-          name,
-          `It explains other examples than ${scene.run.name}, so its maps are not of these rows.`,
-        ]);
+    : scene.runs.filter((run) => !alike(scene, run)).map(({ name }) => [name, others("It", scene.run)]);
 
 /** How many columns there are to choose from. */
 export function countOf(scene: Scene): number {
@@ -97,11 +95,7 @@ export function columnsOf(scene: Scene, fits: number, all: boolean, everyRun: re
   const place = (of: RunInfo | undefined, name: string, which: TagInfo | undefined, step: number): Place => {
     const absent = (none: string, reason: string): Place => ({ source: null, none, reason });
     if (!of || !which) return absent("not logged", `${name} has no maps of ${tag.name}.`);
-    if (which.probe !== tag.probe)
-      return absent(
-        "other examples",
-        `${name} explains other examples than ${run.name}, so its maps are not of these rows.`,
-      );
+    if (which.probe !== tag.probe) return absent("other examples", others(name, run));
     const at = which.steps.indexOf(step);
     if (at < 0)
       return absent(

@@ -224,19 +224,6 @@ function* parts<T>(all: readonly T[], most: number): Generator<T[]> {
   for (let at = 0; at < all.length; at += most) yield all.slice(at, at + most);
 }
 
-/** Blocks of which the same steps are absent, together. */
-function bySteps(blocks: readonly number[], absent: (block: number) => LoggedStep[]): [number[], LoggedStep[]][] {
-  const groups = new Map<string, [number[], LoggedStep[]]>();
-  for (const block of blocks) {
-    const steps = absent(block);
-    const key = steps.map(({ step }) => step).join();
-    const group = groups.get(key);
-    if (group) group[0].push(block);
-    else groups.set(key, [[block], steps]);
-  }
-  return [...groups.values()];
-}
-
 /**
  * Asks for what is not here yet, in as few answers as fit, and gives up requests of which nothing is wanted any more.
  * Wishes come in the order of their haste.
@@ -257,21 +244,19 @@ export function want(...wishes: readonly Wish[]): void {
   for (const { sources, blocks } of wishes)
     for (const { family, steps } of byFamily(sources)) {
       const name = nameOf(family);
-      const there = blocks.filter((block) => block * BLOCK < family.examples);
-      const groups = bySteps(there, (block) =>
-        steps.filter(({ step, wall }) => {
-          const key = keyOf(name, block, step);
-          return !coming.has(key) && cache.get(key)?.wall !== wall;
-        }),
-      );
+      const lacks = (block: number, { step, wall }: LoggedStep): boolean => {
+        const key = keyOf(name, block, step);
+        return !coming.has(key) && cache.get(key)?.wall !== wall;
+      };
+      const there = blocks.filter((block) => block * BLOCK < family.examples && steps.some((one) => lacks(block, one)));
+      const absent = steps.filter((one) => there.some((block) => lacks(block, one)));
       const bytes = family.bytes * Math.min(BLOCK, family.examples);
       const most = Math.min(ANSWER_BLOCKS, Math.max(1, Math.floor(ANSWER_LIMIT / bytes)));
-      for (const [blocks, absent] of groups)
-        for (const together of parts(blocks, most))
-          for (const some of parts(absent, Math.max(1, Math.floor(ANSWER_LIMIT / (bytes * together.length))))) {
-            void fly(family, together, some);
-            for (const block of together) for (const { step } of some) coming.add(keyOf(name, block, step));
-          }
+      for (const together of parts(there, most))
+        for (const some of parts(absent, Math.max(1, Math.floor(ANSWER_LIMIT / (bytes * together.length))))) {
+          void fly(family, together, some);
+          for (const block of together) for (const { step } of some) coming.add(keyOf(name, block, step));
+        }
     }
 }
 

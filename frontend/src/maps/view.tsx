@@ -6,9 +6,8 @@ import { useExport } from "../export";
 import { logged, moveTo, run, runs, showRun, showTag, shownRuns, step, tag } from "../state";
 import { adopt } from "../style";
 import { Grid } from "./grid";
-import { Inspected, panels, useLazyPanels } from "./lazy";
+import { Inspected, Panel, panels, useLazyPanels } from "./lazy";
 import { Legend } from "./legend";
-import { MissingNotice } from "./missing";
 import css from "./maps.css?inline";
 import { undersOf } from "./pictures";
 import { showAllRows } from "./rows";
@@ -18,7 +17,7 @@ import { askedSize, inputOf, kindOf, layOut, sidesOf, type Room } from "./screen
 import * as settings from "./settings";
 import { columnsOf, countOf, peersOf, see, sourcesOf, strangersOf, type Column, type Scene } from "./sources";
 import { arrivals, BLOCK, blocksOf, cancel, failure, want, type Found, type Source } from "./store";
-import { toggleDifference, Toolbar } from "./toolbar";
+import { Toolbar } from "./toolbar";
 
 adopt(css);
 
@@ -59,22 +58,6 @@ function aheadOf(count: number, at: number, bytes: number): number[] {
   return Array.from({ length: Math.min(count - from, 3 * part) }, (_, one) => from + one);
 }
 
-/** "d" compares with the step of the cursor, and stops. */
-function useDifferenceKey(): void {
-  useEffect(() => {
-    const onKeyDown = (event: KeyboardEvent): void => {
-      const busy = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
-      const field =
-        event.target instanceof Element && event.target.closest("dialog, select, textarea, input:not([type=range])");
-      if (event.key.toLowerCase() !== "d" || busy || field) return;
-      toggleDifference();
-      event.preventDefault();
-    };
-    document.addEventListener("keydown", onKeyDown);
-    return () => document.removeEventListener("keydown", onKeyDown);
-  }, []);
-}
-
 /** Figures of the same method in several runs; a run whose figures cannot be read goes without. */
 async function figuresOfRuns(names: readonly string[], of: string, signal: AbortSignal): Promise<Map<string, Series>> {
   const all = await Promise.all(
@@ -92,7 +75,6 @@ export function Page(): JSX.Element {
     null,
   );
   const [attempt, setAttempt] = useState(0);
-  useDifferenceKey();
   const theTag = tag.value;
   const theRun = run.value;
   void arrivals.value;
@@ -238,7 +220,8 @@ export function Page(): JSX.Element {
       {rows.drift.state === "failed" && settings.sort.value === "drift" && (
         <Failed what="How maps move" error={rows.drift.error} retry={rows.drift.retry} />
       )}
-      {missing.length > 0 && <MissingNotice by={by} missing={missing} />}
+      {panels.code.value && <panels.code.value.DifferenceKey />}
+      {missing.length > 0 && <Panel>{({ MissingNotice }) => <MissingNotice by={by} missing={missing} />}</Panel>}
       <div class="grid-area" ref={area}>
         {layout && columns.length > 0 && order.length > 0 && (
           <Grid

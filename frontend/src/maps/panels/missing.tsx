@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import type { Scene } from "./sources";
+import type { Scene } from "../sources";
 
 /** Columns without maps, each with the reason; more in a cell than a word is rarely legible. */
 export function MissingNotice({
