@@ -1,7 +1,45 @@
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
-import { panels } from "./lazy";
-import type { Pointed } from "./panels/under";
+import type { Probe } from "../api";
+import { short } from "../colour";
+import { barAt } from "./paint";
+import { reasonFor, wordFor } from "./cell";
+import type { Kind } from "./screen";
+import { isMap, type Found, type ReadyMap } from "./store";
+
+export interface Pointed {
+  readonly found: Found;
+  readonly probe: Probe | null;
+  readonly kind: Kind;
+}
+
+/** The index whose value a bar chart of `size` pixels shows at `at`. */
+function featureAt(values: Float64Array, share: number, size: number): number {
+  const bars = Math.min(values.length, size);
+  return barAt(values, Math.min(bars - 1, Math.max(0, Math.floor(share * bars))), bars);
+}
+
+/** A value in words; of a difference also what it is the difference of. */
+function said(found: ReadyMap, at: number): string {
+  const value = short(found.values(true)[at] ?? Number.NaN);
+  if (!found.of) return value;
+  const [one, other] = found.of.map((map) => short(map.values(true)[at] ?? Number.NaN));
+  return `${value} = ${one} less ${other}`;
+}
+
+/** What stands under the pointer: row, column and value, or the feature and its value. */
+export function textUnder({ found, probe, kind }: Pointed, x: number, y: number, size: number): string {
+  if (!isMap(found)) return reasonFor(found) ?? wordFor(found) ?? "";
+  const within = (share: number, count: number): number => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
+  if (kind === "bars") {
+    const feature = featureAt(found.values(true), x, size);
+    return `${probe?.feature_names?.[feature] ?? `feature ${feature}`}: ${said(found, feature)}`;
+  }
+  const column = within(x, found.width);
+  if (kind === "sequence") return `time ${column}: ${said(found, column)}`;
+  const row = within(y, found.height);
+  return `row ${row}, column ${column}: ${said(found, row * found.width + column)}`;
+}
 
 /** A note that follows the pointer; written without drawing the page again. */
 export function useTip(under: (target: EventTarget | null) => Pointed | null): {
@@ -16,8 +54,7 @@ export function useTip(under: (target: EventTarget | null) => Pointed | null): {
     const node = note.current;
     const what = event.pointerType === "touch" ? null : under(event.target);
     const face = event.target instanceof HTMLCanvasElement ? event.target : null;
-    const textUnder = panels.code.peek()?.textUnder;
-    if (!node || !what || !face || !textUnder) return hide();
+    if (!node || !what || !face) return hide();
     const bounds = face.getBoundingClientRect();
     node.textContent = textUnder(
       what,

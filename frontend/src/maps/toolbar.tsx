@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import { Popover } from "../popover";
+import { step } from "../state";
 import { Choice, same } from "./choice";
 import { Panel } from "./lazy";
 import type { RowsProps } from "./panels/rows_panel";
@@ -17,6 +18,11 @@ export interface ToolbarProps {
   readonly peers: number;
   readonly runs: readonly string[];
   readonly rows: RowsProps;
+}
+
+/** Starts comparing with the step of the cursor, or stops. */
+export function toggleDifference(): void {
+  settings.minus.value = settings.minus.value === "" && step.value !== null ? `step ${step.value}` : "";
 }
 
 /** How the maps are compared, chosen and drawn: what changes their meaning stands open, the rest in panels. */

@@ -17,7 +17,7 @@ import { askedSize, inputOf, kindOf, layOut, sidesOf, type Room } from "./screen
 import * as settings from "./settings";
 import { columnsOf, countOf, peersOf, see, sourcesOf, strangersOf, type Column, type Scene } from "./sources";
 import { arrivals, BLOCK, blocksOf, cancel, failure, want, type Found, type Source } from "./store";
-import { Toolbar } from "./toolbar";
+import { toggleDifference, Toolbar } from "./toolbar";
 
 adopt(css);
 
@@ -58,6 +58,22 @@ function aheadOf(count: number, at: number, bytes: number): number[] {
   return Array.from({ length: Math.min(count - from, 3 * part) }, (_, one) => from + one);
 }
 
+/** "d" compares with the step of the cursor, and stops. */
+function useDifferenceKey(): void {
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent): void => {
+      const busy = event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey;
+      const field =
+        event.target instanceof Element && event.target.closest("dialog, select, textarea, input:not([type=range])");
+      if (event.key.toLowerCase() !== "d" || busy || field) return;
+      toggleDifference();
+      event.preventDefault();
+    };
+    document.addEventListener("keydown", onKeyDown);
+    return () => document.removeEventListener("keydown", onKeyDown);
+  }, []);
+}
+
 /** Figures of the same method in several runs; a run whose figures cannot be read goes without. */
 async function figuresOfRuns(names: readonly string[], of: string, signal: AbortSignal): Promise<Map<string, Series>> {
   const all = await Promise.all(
@@ -75,6 +91,7 @@ export function Page(): JSX.Element {
     null,
   );
   const [attempt, setAttempt] = useState(0);
+  useDifferenceKey();
   const theTag = tag.value;
   const theRun = run.value;
   void arrivals.value;
@@ -220,7 +237,6 @@ export function Page(): JSX.Element {
       {rows.drift.state === "failed" && settings.sort.value === "drift" && (
         <Failed what="How maps move" error={rows.drift.error} retry={rows.drift.retry} />
       )}
-      {panels.code.value && <panels.code.value.DifferenceKey />}
       {missing.length > 0 && <Panel>{({ MissingNotice }) => <MissingNotice by={by} missing={missing} />}</Panel>}
       <div class="grid-area" ref={area}>
         {layout && columns.length > 0 && order.length > 0 && (

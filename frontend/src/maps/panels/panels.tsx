@@ -6,11 +6,9 @@ import { Choice, same, type Options } from "../choice";
 import * as settings from "../settings";
 import type { ToolbarProps } from "../toolbar";
 
-export { DifferenceKey } from "./difference_key";
 export { exportOf } from "./exports";
 export { MissingNotice } from "./missing";
 export { Rows } from "./rows_panel";
-export { textUnder } from "./under";
 
 export function Columns({ peers, runs }: ToolbarProps): JSX.Element {
   const options: [typeof settings.by.value, string][] = [["steps", "steps"]];
